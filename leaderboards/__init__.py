@@ -1,0 +1,1 @@
+"""What the user takes home: fine-tuned entries, ranked, rendered, selected and exported."""

@@ -1,0 +1,91 @@
+"""A row of the leaderboard: one model that was fine-tuned, exported, and measured on the sealed split."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Self
+
+from evaluators.result import Status
+from spaces.candidate import Candidate
+from spaces.errors import BadInput
+
+PARENT = "parent"
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What was measured of one model.
+
+    Attributes:
+        map50_95: COCO mAP on the sealed val split, in [0, 1]; `int8_map50_95` is that of the INT8 ONNX file.
+        gflops: 2 x MACs of convolutions and matmuls at `imgsz`, batch 1, in 1e9.
+        params_m: parameters of the unfused network in millions.
+        size_mb: the fp32 ONNX file in 1e6 bytes; `int8_size_mb` the INT8 file.
+        latency_ms: median of the fp32 ONNX file in ONNX Runtime, batch 1; `latency_p95_ms` its 95th percentile.
+        onnx_error: largest difference between ONNX fp32 and torch outputs, relative to the largest output.
+        bits_mean: mean weight bits of the row's own network.
+    """
+
+    map50_95: float
+    map50: float
+    gflops: float
+    params_m: float
+    size_mb: float
+    latency_ms: float
+    latency_p95_ms: float
+    int8_map50_95: float
+    int8_latency_ms: float
+    int8_latency_p95_ms: float
+    int8_size_mb: float
+    onnx_error: float
+    bits_mean: float
+
+    def readings(self) -> dict[str, float]:
+        """Return the values by the names that budgets use."""
+        return {**asdict(self), "macs_g": self.gflops / 2}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row: the unpruned parent (id "parent") or one fine-tuned candidate.
+
+    Attributes:
+        proxy: the score the search ranked it by, in the unit of `proxy_name`; None for the parent if not scored.
+        quality: None when the status is FAILED; `error` then says why.
+        seconds: the time spent on fine-tuning, export and measurement.
+    """
+
+    id: str
+    candidate: Candidate
+    strategy: str
+    status: Status
+    proxy: float | None
+    proxy_name: str
+    imgsz: int
+    seed: int
+    epochs: int
+    seconds: float
+    quality: Quality | None
+    error: str = ""
+
+    def to_json(self) -> dict[str, object]:
+        """Return the JSON form that the journal keeps."""
+        return {**asdict(self), "candidate": self.candidate.to_json(), "status": self.status.value}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, object]) -> Self:
+        """Return the entry that `to_json` described.
+
+        Raises:
+            BadInput: the record has another shape.
+        """
+        names = {field.name for field in fields(cls)}
+        candidate, quality, status = record.get("candidate"), record.get("quality"), record.get("status")
+        if set(record) != names or not isinstance(candidate, dict) or not isinstance(quality, dict | None):
+            raise BadInput(f"not a leaderboard entry: {record!r:.80}")
+        rest = {name: value for name, value in record.items() if name not in ("candidate", "quality", "status")}
+        return cls(
+            candidate=Candidate.from_json(candidate),
+            status=Status(str(status)),
+            quality=None if quality is None else Quality(**quality),
+            **rest,  # type: ignore[arg-type]
+        )

@@ -1,0 +1,1 @@
+"""Which candidates to try, where they are measured, and the journal of what came out."""

@@ -1,0 +1,1 @@
+"""What may be built: candidates, the space they are drawn from, and the networks they stand for."""
