@@ -39,12 +39,12 @@ def choose_channels(tensors: Mapping[str, Tensor], graph: ChannelGraph, keep: ND
 
 
 def slice_tensors(tensors: Mapping[str, Tensor], graph: ChannelGraph, chosen: Chosen, /) -> dict[str, Tensor]:
-    """Return the state dict of the sub-network that keeps the `chosen` channels."""
+    """Return the state dict of the sub-network that keeps the `chosen` channels, in memory of its own."""
     sliced = dict(tensors)
     for (name, dimension), index in kept_indices(graph, chosen).items():
         if len(index) < sliced[name].shape[dimension]:
             sliced[name] = sliced[name].index_select(dimension, torch.from_numpy(index))
-    return sliced
+    return {name: tensor.clone() if tensor is tensors[name] else tensor for name, tensor in sliced.items()}
 
 
 def kept_indices(graph: ChannelGraph, chosen: Chosen, /) -> dict[tuple[str, int], NDArray[np.int64]]:

@@ -1,0 +1,57 @@
+"""One candidate from proposal to result: the free readings first, then the budget gate, then the dear ones."""
+
+import time
+from collections.abc import Callable
+
+from ultralytics.nn.tasks import DetectionModel
+
+from evaluators.budget import Budget
+from evaluators.result import Result, Status
+from spaces.candidate import Candidate
+from spaces.space import Space
+
+Evaluator = Callable[[DetectionModel], dict[str, float]]
+"""Measures one built network and leaves it as it was; the readings are by metric name."""
+
+
+class Measure:
+    """What a worker does with each job.
+
+    Args:
+        build: makes the network of a candidate.
+        gates: evaluators whose readings may break the budget, cheapest first.
+        evaluators: those of the candidates that are within it.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        build: Callable[[Candidate], DetectionModel],
+        *,
+        budget: Budget,
+        gates: tuple[Evaluator, ...],
+        evaluators: tuple[Evaluator, ...],
+    ) -> None:
+        self._space = space
+        self._build = build
+        self._budget = budget
+        self._gates = gates
+        self._evaluators = evaluators
+
+    def __call__(self, job: tuple[int, Candidate], /) -> Result:
+        """Return the result of job (number, candidate).
+
+        Raises:
+            ValueError: an evaluator returned a reading that is not finite.
+        """
+        number, candidate = job
+        started = time.monotonic()
+        readings = dict(self._space.costs(candidate))
+        over = self._budget.violations(readings)
+        model = None if over else self._build(candidate)
+        for stage in (self._gates, self._evaluators):
+            for evaluate in stage if model is not None and not over else ():
+                readings |= evaluate(model)
+            over = self._budget.violations(readings)
+        status = Status.OVER_BUDGET if over else Status.DONE
+        return Result(number, candidate, status, readings, time.monotonic() - started, ", ".join(over))

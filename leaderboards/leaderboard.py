@@ -1,0 +1,118 @@
+"""The leaderboard: the entries ranked under the limits, the front among them, and their table of numbers.
+
+Rows within the limits come first. A row whose fp32 file is too slow or too large may still meet them as INT8; it is
+then ranked by the mAP of that file, because that is what the user gets. So the first row is what `select` picks,
+unless the parent itself meets the limits and is better.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from leaderboards.choice import Choice, choices, choose
+from leaderboards.entry import PARENT, Entry
+from leaderboards.wording import one_line
+from search.pareto import is_front
+from spaces.errors import BadInput
+from spaces.files import write_atomic
+
+LIMITS = ("macs_g", "gflops", "params_m", "size_mb", "latency_ms")
+MEASURED = (
+    "map50_95", "map50", "gflops", "params_m", "size_mb", "latency_ms", "latency_p95_ms",
+    "int8_map50_95", "int8_latency_ms", "int8_latency_p95_ms", "int8_size_mb", "bits_mean", "onnx_error",
+)  # fmt: skip
+COLUMNS = (
+    "id", "base", "strategy", "status", "on_front", "map50_95", "map50", "proxy", "gflops", "params_m", "size_mb",
+    "latency_ms", "latency_p95_ms", "int8_map50_95", "int8_latency_ms", "int8_size_mb", "bits_mean", "imgsz", "seed",
+    "within_budget", "meets_as", "map_loss", "macs_kept", "onnx_error", "int8_latency_p95_ms", "proxy_name", "epochs",
+    "seconds", "error",
+)  # fmt: skip
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """The parent and its fine-tuned candidates under the limits.
+
+    Attributes:
+        entries: exactly one has the id "parent"; the order does not matter.
+        limits: upper limits by name, among macs_g, gflops, params_m, size_mb (MB) and latency_ms.
+
+    Raises:
+        BadInput: no parent or more than one, an id that occurs twice, or a limit of another name.
+    """
+
+    entries: Sequence[Entry]
+    limits: Mapping[str, float]
+
+    def __post_init__(self) -> None:
+        ids = [entry.id for entry in self.entries]
+        if ids.count(PARENT) != 1 or len(set(ids)) < len(ids):
+            raise BadInput(f"a leaderboard must have one entry {PARENT!r} and distinct ids, got {ids}")
+        if unknown := sorted(set(self.limits) - set(LIMITS)):
+            raise BadInput(f"limits must be among {', '.join(LIMITS)}, got {', '.join(unknown)}")
+
+    @cached_property
+    def parent(self) -> Entry:
+        """The unpruned detector."""
+        return next(entry for entry in self.entries if entry.id == PARENT)
+
+    @cached_property
+    def rows(self) -> tuple[Entry, ...]:
+        """The candidates: those within the limits first, then by mAP descending, failed ones last; ties: fewer MACs."""
+        return tuple(sorted((entry for entry in self.entries if entry is not self.parent), key=self._place))
+
+    def front(self) -> frozenset[str]:
+        """The ids of the entries, the parent among them, that no other one dominates.
+
+        Compared are the fp32 file's mAP, its GFLOPs, and each cost that has a limit.
+        """
+        measured = [entry for entry in self.entries if entry.quality is not None]
+        costs = ["gflops", *sorted(set(self.limits) - {"gflops", "macs_g"})]
+        fp32 = [choices(entry)[0] for entry in measured]
+        losses = [[-choice.map50_95, *(choice.readings[cost] for cost in costs)] for choice in fp32]
+        flags = is_front(np.array(losses, np.float64).reshape(len(measured), 1 + len(costs)))
+        return frozenset(entry.id for entry, flag in zip(measured, flags, strict=True) if flag)
+
+    def choice(self, entry: Entry) -> Choice | None:
+        """Return the file of `entry` that meets the limits, fp32 before INT8; None if neither does."""
+        return choose(entry, self.limits)
+
+    def frame(self) -> pd.DataFrame:
+        """Return the table: the parent first, then `rows`; what was not measured is missing."""
+        front = self.front()
+        records = [{**self._record(entry), "on_front": entry.id in front} for entry in (self.parent, *self.rows)]
+        return pd.DataFrame.from_records(records, columns=list(COLUMNS))
+
+    def write_csv(self, path: Path) -> None:
+        """Write `frame` to `path` in one step; text that a spreadsheet would run as a formula gets a leading '."""
+        frame = self.frame().map(_guarded)
+        write_atomic(path, frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+
+    def _place(self, entry: Entry) -> tuple[int, float, float, str]:
+        if entry.quality is None:
+            return (2, 0.0, 0.0, entry.id)
+        choice = self.choice(entry)
+        score = entry.quality.map50_95 if choice is None else choice.map50_95
+        return (int(choice is None), -score, entry.quality.gflops, entry.id)
+
+    def _record(self, entry: Entry) -> dict[str, object]:
+        """Return one row of the frame; names without a value are left out."""
+        choice, quality, parent = self.choice(entry), entry.quality, self.parent.quality
+        named = ("id", "strategy", "proxy", "proxy_name", "imgsz", "seed", "epochs", "seconds")
+        record: dict[str, object] = {name: getattr(entry, name) for name in named}
+        record |= {"base": entry.candidate.base, "status": entry.status.value, "error": one_line(entry.error)}
+        record |= {"within_budget": choice is not None, "meets_as": "" if choice is None else choice.precision.value}
+        if quality is not None:
+            record |= {name: getattr(quality, name) for name in MEASURED}
+        if quality is not None and parent is not None:
+            record |= {"map_loss": parent.map50_95 - quality.map50_95, "macs_kept": quality.gflops / parent.gflops}
+        return record
+
+
+def _guarded(cell: object) -> object:
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA_STARTS) else cell

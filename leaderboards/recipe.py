@@ -1,0 +1,193 @@
+"""What a run is asked to do: every key of the command line, its default, and what it may be."""
+
+import difflib
+import math
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from spaces.build import Recovery
+from spaces.errors import BadInput
+
+EMBEDDED = "digits"
+LIMITS = ("gflops", "macs_g", "params_m", "size_mb", "latency_ms")
+WHERE = ("workers", "ray_address", "device", "out")  # where a run happens does not change what it is
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def _amount(value: object) -> str:
+    """Return a limit in its written form: "1.2" or "60%"."""
+    text = str(value).strip()
+    try:
+        number = float(text.removesuffix("%"))
+    except ValueError:
+        number = math.nan
+    if not (math.isfinite(number) and number > 0):
+        raise ValueError("must be a number above 0 or a percentage of the parent, as in 1.5 or 60%")
+    return text
+
+
+def _image_size(value: int) -> int:
+    if value % 32 or not 32 <= value <= 4096:
+        raise ValueError("must be a multiple of 32 from 32 to 4096")
+    return value
+
+
+def _run_folder(value: str) -> str:
+    path = Path(value)
+    if ".." in path.parts or not _NAME.fullmatch(path.name) or any(ord(character) < 32 for character in value):
+        raise ValueError("must be a name (letters, digits, '.', '_', '-', at most 64) or a folder without '..'")
+    return value
+
+
+def _no_bits(value: tuple[int, ...]) -> tuple[int, ...]:
+    if value:
+        raise ValueError("bit-widths are not searched in this version; every row gets an INT8 file")
+    return value
+
+
+Amount = Annotated[str, BeforeValidator(_amount)]
+
+
+class Recipe(BaseModel):
+    """A run, complete: what is not given has its default here."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    weights: str = EMBEDDED
+    data: str = EMBEDDED
+    imgsz: Annotated[int, AfterValidator(_image_size)] = 640
+    gflops: Amount | None = None
+    macs_g: Amount | None = None
+    params_m: Amount | None = None
+    size_mb: Amount | None = None
+    latency_ms: Amount | None = None
+    keep_min: float = Field(0.2, gt=0, le=1)
+    align: int = Field(8, ge=1, le=64)
+    backbones: tuple[Literal["same"], ...] = ("same",)
+    bits: Annotated[tuple[int, ...], AfterValidator(_no_bits)] = ()
+    strategy: Literal["random", "nsga2"] = "nsga2"
+    proxy: Literal["map50_95", "loss"] = "map50_95"
+    recovery: Recovery = Recovery.RECONSTRUCT
+    candidates: int = Field(120, ge=1, le=1_000_000)
+    front: int = Field(4, ge=1, le=1000)
+    finetune_epochs: int = Field(10, ge=0, le=10_000)
+    batch: int = Field(16, ge=1, le=1024)
+    lr: float = Field(1e-3, gt=0, le=1)
+    distill: float = Field(1.0, ge=0, le=100)
+    flip: float = Field(0.5, ge=0, le=1)
+    mosaic: float = Field(0.0, ge=0, le=1)
+    calibration_images: int = Field(32, ge=1, le=4096)
+    search_images: int = Field(64, ge=1, le=100_000)
+    seed: int = Field(0, ge=0, le=2**63 - 1)
+    workers: int = Field(default_factory=lambda: min(os.cpu_count() or 1, 8), ge=1, le=4096)
+    ray_address: str | None = None
+    device: Annotated[str, Field(pattern=r"^(cpu|\d+|cuda(:\d+)?)$")] = "cpu"
+    out: Annotated[str, AfterValidator(_run_folder)] = ""
+
+    @property
+    def folder(self) -> Path:
+        """The run folder: a bare name lies under runs/."""
+        path = Path(self.out)
+        return Path("runs") / path if len(path.parts) == 1 else path
+
+    @property
+    def torch_device(self) -> str:
+        """The device in torch's words."""
+        return f"cuda:{self.device}" if self.device.isdigit() else self.device
+
+    def identity(self) -> dict[str, object]:
+        """Return what makes a run this run and no other; a journal of another identity is not resumed."""
+        return {key: value for key, value in self.model_dump(mode="json").items() if key not in WHERE}
+
+
+EMBEDDED_DEFAULTS: Mapping[str, object] = {
+    "imgsz": 160,
+    "gflops": "50%",
+    "finetune_epochs": 2,
+    "flip": 0.0,
+}
+"""What differs for the embedded digits set; a mirrored digit is another digit or none."""
+
+
+def read_recipe(words: Sequence[str]) -> Recipe:
+    """Return the recipe of `key=value` words; `config=file.yaml` gives the same keys, and the command line wins.
+
+    Raises:
+        BadInput: an unknown key (the nearest one is named) or a value that is not allowed.
+    """
+    given = _pairs(words)
+    config = given.pop("config", None)
+    if config is not None:
+        given = {**_config_file(Path(str(config))), **given}
+    for key in given:
+        if key not in Recipe.model_fields:
+            raise BadInput(f"unknown key {key!r}{_nearest(key)}")
+    weights, data = given.get("weights", EMBEDDED), given.get("data", EMBEDDED)
+    if (weights == EMBEDDED) != (data == EMBEDDED):
+        missing = "data" if data == EMBEDDED else "weights"
+        raise BadInput(f"{missing} must be given too: the embedded digits detector and data set belong together")
+    if weights == EMBEDDED:
+        own_limit = any(limit in given for limit in LIMITS)
+        defaults = {key: value for key, value in EMBEDDED_DEFAULTS.items() if key != "gflops" or not own_limit}
+        given = {**defaults, **given}
+    given.setdefault("out", default_name(str(weights), str(data)))
+    try:
+        return Recipe.model_validate(given)
+    except ValidationError as error:
+        raise BadInput(_first_fault(error)) from error
+
+
+def default_name(weights: str, data: str) -> str:
+    """Return the run name that weights and data suggest."""
+    if weights == EMBEDDED:
+        return EMBEDDED
+    folder = Path(data).resolve().parent.name
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", f"{Path(weights).stem}-{folder}").strip("-.")[:64] or "run"
+
+
+def _pairs(words: Sequence[str]) -> dict[str, object]:
+    pairs: dict[str, object] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key or not value:
+            raise BadInput(f"{word!r} must be key=value{_nearest(key)}")
+        if key in pairs:
+            raise BadInput(f"{key} is given twice")
+        pairs[key] = _listed(value) if value.startswith("[") or key in ("backbones", "bits") else value
+    return pairs
+
+
+def _listed(value: str) -> object:
+    """Return a list from "[a, b]" or "a,b"."""
+    return tuple(part.strip() for part in value.strip("[]").split(",") if part.strip())
+
+
+def _config_file(path: Path) -> dict[str, object]:
+    if not path.is_file():
+        raise BadInput(f"config: {str(path)!r} not found")
+    if path.stat().st_size > 1_000_000:
+        raise BadInput(f"config: {str(path)!r} is larger than 1 MB")
+    try:
+        record = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BadInput(f"config: {str(path)!r} is no YAML: {' '.join(str(error).split()):.120}") from error
+    if not isinstance(record, dict):
+        raise BadInput(f"config: {str(path)!r} must map keys to values")
+    return {str(key): value for key, value in record.items() if value is not None}
+
+
+def _nearest(key: str) -> str:
+    close = difflib.get_close_matches(key, [*Recipe.model_fields, "config"], n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; the keys are {', '.join(Recipe.model_fields)}"
+
+
+def _first_fault(error: ValidationError) -> str:
+    fault = error.errors()[0]
+    key = ".".join(str(part) for part in fault["loc"][:1])
+    return f"{key}: {fault['msg'].removeprefix('Value error, ')}, got {fault['input']!r:.60}"

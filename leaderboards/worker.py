@@ -1,0 +1,167 @@
+"""What a worker process does: the search's measurements, and the making of one row from candidate to files."""
+
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from ultralytics.nn.tasks import DetectionModel
+
+from evaluators.budget import Budget
+from evaluators.dataset import Sample
+from evaluators.detection import coco_map, detections, predict, score
+from evaluators.images import Images, load_images
+from evaluators.latency import measure_latency
+from evaluators.measure import Measure
+from leaderboards.export import OnnxDetector, compare, export_int8, export_onnx, save_pt
+from leaderboards.finetune import FinetuneRecipe, finetune
+from spaces.build import Builder, Recovery
+from spaces.candidate import Candidate
+from spaces.detector import save_detector
+from spaces.files import write_atomic
+from spaces.graph import ChannelGraph
+from spaces.space import Space
+
+MEASURED = "measured.json"
+N_INT8_IMAGES = 64
+N_COMPARED = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Workshop:
+    """Everything a worker needs to build candidates; it travels to each worker once.
+
+    Attributes:
+        calibration: images of train, for BatchNorm, reconstruction and INT8 ranges.
+    """
+
+    parent: DetectionModel
+    graph: ChannelGraph
+    space: Space
+    calibration: Images
+    recovery: Recovery
+
+    def builder(self) -> Builder:
+        """Return what makes a network of a candidate."""
+        return Builder(
+            self.parent, self.graph, self.space, images=self.calibration.tensor(), recovery=self.recovery
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Finishing:
+    """How rows are finished, the same for each of them.
+
+    Attributes:
+        train: what fine-tuning reads.
+        val: the sealed split; only a finished row is measured on it.
+        folder: the rows' files go to `folder/<id>/`.
+    """
+
+    recipe: FinetuneRecipe
+    train: tuple[Sample, ...]
+    val: tuple[Sample, ...]
+    folder: Path
+    device: str
+
+
+def make_measure(workshop: Workshop, search: Images, budget: Budget) -> Measure:
+    """Return what measures candidates in one worker: mAP and task loss on the hold-out, latency if it is limited."""
+    gates = (_onnx_latency(search.imgsz),) if "latency_ms" in budget.limits else ()
+    return Measure(
+        workshop.space, workshop.builder(), budget=budget, gates=gates, evaluators=(lambda model: score(model, search),)
+    )
+
+
+def finish_row(
+    workshop: Workshop,
+    finishing: Finishing,
+    candidates: Mapping[str, Candidate],
+    row: str,
+    report: Callable[[Mapping[str, float]], None],
+) -> None:
+    """Make row `row` of the leaderboard, from the candidate to `measured.json`, which is written last.
+
+    The unpruned parent is not fine-tuned: it is what the user already has.
+    """
+    folder = finishing.folder / row
+    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / MEASURED).exists():
+        return
+    started = time.monotonic()
+    candidate = candidates[row]
+    model = workshop.builder()(candidate)
+    is_parent = candidate == workshop.space.parent
+    if not is_parent and finishing.recipe.epochs > 0:
+        checkpoint = folder / "finetune.pt"
+        shape = _shape(model)
+        model = finetune(
+            model,
+            workshop.parent,
+            finishing.train,
+            recipe=finishing.recipe,
+            checkpoint=checkpoint,
+            report=report,
+            device=finishing.device,
+        )
+        assert _shape(model) == shape, "fine-tuning must not change the architecture"
+    measured = _write_files(model, folder, candidate=candidate, workshop=workshop, finishing=finishing)
+    measured["epochs"] = 0 if is_parent else finishing.recipe.epochs
+    measured["seconds"] = time.monotonic() - started
+    write_atomic(folder / MEASURED, json.dumps(measured))
+    (folder / "finetune.pt").unlink(missing_ok=True)
+
+
+def _write_files(
+    model: DetectionModel, folder: Path, *, candidate: Candidate, workshop: Workshop, finishing: Finishing
+) -> dict[str, float]:
+    """Write every file of a row and return what was measured of them, latency apart."""
+    imgsz = finishing.recipe.imgsz
+    save_detector(model, folder, candidate=candidate)
+    save_pt(model, folder / "model.pt")
+    onnx = export_onnx(model, folder / "model.onnx", imgsz=imgsz)
+    calibration = list(workshop.calibration.batches(16))[: N_INT8_IMAGES // 16]
+    int8 = export_int8(onnx, folder / "model_int8.onnx", [batch.numpy() for batch in calibration])
+    val = load_images(finishing.val, imgsz=imgsz)
+    quality = coco_map(predict(model, val), val)
+    int8_quality = coco_map(_predict_onnx(int8, val), val)
+    costs = workshop.space.costs(candidate)
+    return {
+        "map50_95": quality.map50_95,
+        "map50": quality.map50,
+        "gflops": 2 * costs["macs_g"],
+        "params_m": sum(parameter.numel() for parameter in model.parameters()) / 1e6,
+        "size_mb": onnx.stat().st_size / 1e6,
+        "int8_map50_95": int8_quality.map50_95,
+        "int8_size_mb": int8.stat().st_size / 1e6,
+        "onnx_error": compare(model, onnx, next(val.batches(N_COMPARED))),
+        "bits_mean": 32.0,
+    }
+
+
+def _predict_onnx(path: Path, images: Images) -> list[np.ndarray]:
+    network = OnnxDetector(path, threads=torch.get_num_threads())
+    return [found for part in images.parts(16) for found in detections(network(part.tensor()), part)]
+
+
+def _onnx_latency(imgsz: int) -> Callable[[DetectionModel], dict[str, float]]:
+    """Return the evaluator of the median ONNX Runtime latency on one thread."""
+
+    def evaluate(model: DetectionModel) -> dict[str, float]:
+        folder = Path(tempfile.mkdtemp())
+        try:
+            path = export_onnx(model, folder / "candidate.onnx", imgsz=imgsz)
+            return {"latency_ms": measure_latency(path, threads=1, max_seconds=0.5).median_ms}
+        finally:
+            shutil.rmtree(folder)
+
+    return evaluate
+
+
+def _shape(model: DetectionModel) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}

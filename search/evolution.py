@@ -1,0 +1,130 @@
+"""NSGA-II: the front breeds, the budget comes first."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from evaluators.budget import Budget
+from evaluators.metric import Metric
+from evaluators.result import Result, Status
+from search.pareto import crowding, losses, rank
+from search.random_search import Sampled, draw_new, spread_draw
+from spaces.candidate import Candidate
+from spaces.errors import BadInput
+
+
+class Breeding(Sampled, Protocol):
+    """A space whose candidates can be changed and crossed inside limits."""
+
+    def mutate(self, candidate: Candidate, rng: np.random.Generator, /, *, limits: Mapping[str, float]) -> Candidate:
+        """Return `candidate` with a few genes changed."""
+        ...
+
+    def cross(
+        self, first: Candidate, second: Candidate, rng: np.random.Generator, /, *, limits: Mapping[str, float]
+    ) -> Candidate:
+        """Return a candidate with each gene from one of the two."""
+        ...
+
+
+class Fitness(NamedTuple):
+    """How good a result is among others; less is better, compared from the left.
+
+    Attributes:
+        excess: by what fraction the worst limit is exceeded, 0.0 inside the budget.
+        rank: its front among those inside the budget.
+        crowd: minus the crowding distance on that front.
+    """
+
+    excess: float
+    rank: int
+    crowd: float
+
+
+class NSGA2:
+    """Breeds each generation from the best results so far.
+
+    Args:
+        limits: upper limits by metric name.
+        objectives: what is traded off; every DONE result must have their readings.
+        population: how many parents are kept, and the size of a generation.
+        spread: the first generation's lowest budget as a fraction of the limits, in (0, 1].
+        crossover: the probability that a child has two parents; another child is a mutant of one.
+
+    Raises:
+        BadInput: a population below 2, or `spread` or `crossover` outside their ranges.
+    Source: Deb 2002, NSGA-II: constrained domination, crowding, binary tournaments, elitism.
+    """
+
+    def __init__(
+        self,
+        space: Breeding,
+        limits: Mapping[str, float],
+        objectives: tuple[Metric, ...],
+        *,
+        population: int = 24,
+        spread: float = 0.5,
+        crossover: float = 0.7,
+    ) -> None:
+        if population < 2 or not 0 < spread <= 1 or not 0 <= crossover <= 1:
+            raise BadInput(
+                "population must be at least 2, spread in (0, 1] and crossover in [0, 1], "
+                f"got {population}, {spread} and {crossover}"
+            )
+        self.generation = population
+        self._space = space
+        self._limits = limits
+        self._objectives = objectives
+        self._spread = spread
+        self._crossover = crossover
+        self._asked: set[Candidate] = set()
+        self._told: list[Result] = []
+        self._parents: list[Candidate] = []  # the best first
+
+    def ask(self, rng: np.random.Generator, /) -> Candidate:
+        """Return a child of the parents, or a random draw while there are none; new if one is found.
+
+        Raises:
+            OutOfReach: no candidate of the space meets the limits.
+        """
+        return draw_new(lambda: self._draw(rng), asked=self._asked)
+
+    def tell(self, results: Sequence[Result], /) -> None:
+        """Choose the parents of the next generation from all results so far."""
+        self._told += [result for result in results if result.status is not Status.FAILED]
+        scores = fitness(self._told, self._objectives, budget=Budget(self._limits))
+        order = sorted(range(len(self._told)), key=scores.__getitem__)
+        self._parents = [self._told[index].candidate for index in order[: self.generation]]
+
+    def _draw(self, rng: np.random.Generator) -> Candidate:
+        if not self._parents:
+            return spread_draw(self._space, rng, limits=self._limits, spread=self._spread)
+        first = self._tournament(rng)
+        if rng.random() < self._crossover:
+            return self._space.cross(first, self._tournament(rng), rng, limits=self._limits)
+        return self._space.mutate(first, rng, limits=self._limits)
+
+    def _tournament(self, rng: np.random.Generator) -> Candidate:
+        """Return the better of two random parents; they lie in order, so it is the one that lies first."""
+        return self._parents[int(rng.integers(len(self._parents), size=2).min())]
+
+
+def fitness(results: Sequence[Result], objectives: Sequence[Metric], /, *, budget: Budget) -> list[Fitness]:
+    """Return the fitness of each of `results`, none of them FAILED.
+
+    Those that are DONE come before those over budget, which are compared by their excess alone.
+
+    Raises:
+        ValueError: a DONE result lacks an objective.
+    """
+    done = [index for index, result in enumerate(results) if result.status is Status.DONE]
+    points = losses([results[index] for index in done], objectives)
+    ranks = rank(points)
+    distances = np.zeros(len(done))
+    for front in np.unique(ranks):
+        distances[ranks == front] = crowding(points[ranks == front])
+    scores = [Fitness(budget.excess(result.readings) or np.inf, 0, 0.0) for result in results]
+    for place, index in enumerate(done):
+        scores[index] = Fitness(0.0, int(ranks[place]), -float(distances[place]))
+    return scores

@@ -1,0 +1,66 @@
+"""Where candidates are measured: the one interface, and the executor that needs no other process."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+from evaluators.result import Result, Status
+from spaces.candidate import Candidate
+
+
+class Job(NamedTuple):
+    """A candidate and its place in the order of proposals."""
+
+    number: int
+    candidate: Candidate
+
+
+Measure = Callable[[Job], Result]
+
+
+class Executor(Protocol):
+    """Measures candidates, somewhere, in any order."""
+
+    def run(self, jobs: Sequence[Job], /) -> Iterator[Result]:
+        """Yield one result for each job, in the order in which they end; exhaust it before the next call."""
+        ...
+
+    def close(self) -> None:
+        """Give back what was taken; no `run` after it."""
+        ...
+
+
+class InProcess:
+    """Measures one candidate after another, right here."""
+
+    def __init__(self, measure: Measure, /) -> None:
+        self._measure = measure
+
+    def run(self, jobs: Sequence[Job], /) -> Iterator[Result]:
+        """Yield one result for each job, in the order of the jobs."""
+        return (guarded(self._measure, job) for job in jobs)
+
+    def close(self) -> None:
+        """Do nothing: nothing was taken."""
+
+
+def guarded(measure: Measure, job: Job, /) -> Result:
+    """Return what `measure` makes of `job`; an error becomes a FAILED result that says "ErrorType: text".
+
+    The kind of a reading or a loss that is not finite is NAN.
+    """
+    started = time.monotonic()
+    try:
+        return measure(job)
+    except Exception as error:  # the worker's outermost call: one bad candidate never ends a search
+        return failed(job, f"{_kind(error)}: {error}", seconds=time.monotonic() - started)
+
+
+def failed(job: Job, error: str, /, *, seconds: float) -> Result:
+    """Return the FAILED result of `job`."""
+    return Result(job.number, job.candidate, Status.FAILED, {}, seconds, error)
+
+
+def _kind(error: Exception) -> str:
+    is_nan = isinstance(error, FloatingPointError) or str(error).startswith("readings must be finite")
+    return "NAN" if is_nan else type(error).__name__

@@ -1,0 +1,309 @@
+"""Ray, imported nowhere else: long-lived actors for the search, Tune trials for fine-tuning.
+
+A candidate takes a second, a Tune trial costs 0.35 to 4 s before it starts: candidates go to actors. Ray Tune places
+and retries the fine-tuning of the front. Its own saved state is never read: restored after a kill it repeats trials,
+and damaged it starts an empty experiment without an error. The journal and the tasks' checkpoints are the truth.
+"""
+
+import logging
+import os
+import shutil
+import signal
+import socket
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import ray
+from ray import tune
+from ray.actor import ActorHandle
+from ray.exceptions import GetTimeoutError, RayError, RayTaskError
+from ray.tune.error import TuneError
+from ray.tune.experiment import Trial
+
+from evaluators.result import Result
+from search.executor import Job, Measure, failed, guarded
+from spaces.errors import BadInput
+
+ROOT = Path(__file__).resolve().parents[1]
+RETRIES = 2  # of a candidate whose worker died
+READY_S = 300.0  # for a worker to start and make its measure
+CONNECT_S = 10.0
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the run, as it does everywhere else
+}
+NOT_SHIPPED = ["runs", "datasets", "build", ".git", ".venv", "*.pt", "*.onnx"]
+
+Report = Callable[[Mapping[str, float]], None]
+Task = Callable[[str, Report], None]
+
+
+def start(address: str | None, workers: int) -> None:
+    """Start a Ray of `workers` CPUs on this machine, or join the cluster at `address`; our folders come along.
+
+    Raises:
+        BadInput: the cluster does not answer, or runs another version of Ray or Python.
+    """
+    os.environ.update(QUIET)
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        connect = partial(ray.init, log_to_driver=False, logging_level=logging.ERROR)
+        if address is None:
+            variables = {**QUIET, "PYTHONPATH": str(ROOT)}
+            connect(num_cpus=workers, include_dashboard=False, runtime_env={"env_vars": variables})
+        else:
+            _check_answers(address)
+            shipped = {"working_dir": str(ROOT), "excludes": NOT_SHIPPED}
+            connect(address, runtime_env={"env_vars": QUIET, **shipped})
+    except (OSError, RuntimeError) as error:
+        raise BadInput(f"ray_address={address} cannot be used: {error}") from error
+    finally:
+        signal.signal(signal.SIGTERM, handler)  # Ray puts its own there
+
+
+def stop() -> None:
+    """End the local Ray with all its processes, or leave the cluster."""
+    ray.shutdown()
+
+
+class RayExecutor:
+    """Measures candidates in long-lived worker processes of one thread each; `start` comes first.
+
+    A worker that dies is replaced and its candidate tried again, at most twice; one that is over the deadline is
+    killed. Either way the search goes on.
+
+    Args:
+        make_measure: called once in each worker; bind its heavy data with `functools.partial`: they are put into the
+            object store once, and numpy arrays are then shared by all workers of a node, read-only.
+        deadline_s: the longest that one candidate may take.
+        gpus: of each worker; a fraction shares one.
+
+    Raises:
+        BadInput: the cluster has too few CPUs or GPUs for the workers.
+    """
+
+    def __init__(
+        self, make_measure: Callable[[], Measure], *, workers: int, deadline_s: float, gpus: float = 0
+    ) -> None:
+        _check_fits(workers, gpus)
+        actor = ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=0, max_task_retries=0)(_Worker)
+        measure = ray.put(make_measure)
+        self._slots = [_Slot(lambda: actor.remote(measure), deadline_s) for _ in range(workers)]
+        self._waiting: deque[Job] = deque()
+        self._deaths: Counter[Job | None] = Counter()  # None: of workers that were still starting
+
+    def run(self, jobs: Sequence[Job], /) -> Iterator[Result]:
+        """Yield one result for each job, in the order in which they end.
+
+        Raises:
+            BadInput: the workers cannot start. What `make_measure` raises comes through as it is.
+        """
+        self._waiting.extend(jobs)
+        for _ in jobs:
+            result = None
+            while result is None:
+                self._hand_out()
+                result = self._outcome(self._next_ended())
+            yield result
+
+    def close(self) -> None:
+        """End the workers."""
+        for slot in self._slots:
+            slot.kill()
+
+    def _hand_out(self) -> None:
+        for slot in self._slots:
+            if slot.call is None and self._waiting:
+                slot.begin(self._waiting.popleft())
+
+    def _next_ended(self) -> "_Slot":
+        """Return the slot whose call ends next, or the first to be over its time."""
+        busy = [slot for slot in self._slots if slot.call is not None]
+        first_over = min(busy, key=lambda slot: slot.left_s)
+        ready, _ = ray.wait([slot.call for slot in busy], timeout=max(0.0, first_over.left_s))
+        return next((slot for slot in busy if slot.call in ready), first_over)
+
+    def _outcome(self, slot: "_Slot") -> Result | None:
+        """Return what became of the slot's job, None if it had none or if it is to be tried again."""
+        job, seconds = slot.job, slot.seconds
+        try:
+            result = slot.take()
+            del self._deaths[job]
+            return result
+        except GetTimeoutError:
+            slot.restart()
+            error = f"TIMEOUT: not done after {seconds:.1f} s"
+        except RayTaskError as raised:
+            if job is None:
+                raise raised.cause from None
+            slot.restart()
+            error = f"{type(raised.cause).__name__}: {raised.cause}"
+        except RayError as death:
+            slot.restart()
+            error = f"CRASH: {_brief(death)}"
+            self._deaths[job] += 1
+            if self._deaths[job] <= RETRIES:
+                self._waiting.extendleft([job] if job else [])
+                return None
+        if job is None:
+            raise BadInput(f"the workers cannot start, use fewer or give them more memory: {error}")
+        return failed(job, error, seconds=seconds)
+
+
+class _Worker:
+    """Lives in a process of its own."""
+
+    def __init__(self, make_measure: Callable[[], Measure]) -> None:
+        self._make_measure = make_measure
+
+    def prepare(self) -> None:
+        self._measure = self._make_measure()
+
+    def measure(self, job: Job) -> Result:
+        return guarded(self._measure, job)
+
+
+class _Slot:
+    """A worker and the one call that it is busy with: first its preparation, then one job after another.
+
+    Attributes:
+        call: None while it waits for a job.
+        job: None during the preparation.
+    """
+
+    def __init__(self, make_worker: Callable[[], ActorHandle], deadline_s: float) -> None:
+        self._make_worker = make_worker
+        self._deadline_s = deadline_s
+        self._prepare()
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._since
+
+    @property
+    def left_s(self) -> float:
+        return (READY_S if self.job is None else self._deadline_s) - self.seconds
+
+    def begin(self, job: Job) -> None:
+        self.job: Job | None = job
+        self._since = time.monotonic()
+        self.call = self._worker.measure.remote(job)
+
+    def take(self) -> Result | None:
+        """Return what the call returned, without waiting, and be free for the next."""
+        result: Result | None = ray.get(self.call, timeout=0)
+        self.call = None
+        return result
+
+    def restart(self) -> None:
+        self.kill()
+        self._prepare()
+
+    def kill(self) -> None:
+        ray.kill(self._worker)
+
+    def _prepare(self) -> None:
+        self.job = None
+        self._since = time.monotonic()
+        self._worker = self._make_worker()
+        self.call = self._worker.prepare.remote()
+
+
+def run_trials(
+    task: Task,
+    names: Sequence[str],
+    *,
+    workers: int,
+    storage: Path,
+    on_report: Callable[[str, Mapping[str, float]], None],
+    gpus: float = 0,
+) -> dict[str, str]:
+    """Return the error text of each name's trial, empty if all went well; one bad trial leaves the others alone.
+
+    Args:
+        task: called as `task(name, report)`; tried again once if it fails, to go on from its own checkpoint.
+        names: what each trial is called, each once.
+        workers: how many trials run at a time, each on one CPU.
+        storage: a folder that all workers share, for Tune's files; its `tune` is emptied first.
+        on_report: gets the name and the readings, in this process.
+        gpus: of each trial.
+    """
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the errors are in what is returned
+    shutil.rmtree(storage / "tune", ignore_errors=True)
+    log = _Log(on_report)
+    error = "unfinished"
+    for _ in range(2):  # a trial that runs out of memory ends the whole `fit`: the others get a second one
+        left = [name for name in names if name not in log.outcomes]
+        if left:
+            try:
+                _tuner(task, left, log, workers=workers, storage=storage, gpus=gpus).fit()
+            except (RuntimeError, OSError, EOFError, TuneError) as broken:
+                error = f"CRASH: {_brief(broken)}"
+    return {name: log.outcomes.get(name, error) for name in names}
+
+
+class _Log(tune.Callback):  # type: ignore[misc]  # ray is untyped
+    """Passes reports on and notes how each trial ended."""
+
+    def __init__(self, on_report: Callable[[str, Mapping[str, float]], None]) -> None:
+        self.outcomes: dict[str, str] = {}
+        self._on_report = on_report
+
+    def on_trial_result(self, *, trial: Trial, result: Mapping[str, Mapping[str, float]], **_: object) -> None:
+        if "readings" in result:
+            self._on_report(trial.config["name"], result["readings"])
+
+    def on_trial_complete(self, *, trial: Trial, **_: object) -> None:
+        self.outcomes[trial.config["name"]] = ""
+
+    def on_trial_error(self, *, trial: Trial, **_: object) -> None:
+        error = trial.get_error()
+        cause = getattr(error, "cause", None)
+        self.outcomes[trial.config["name"]] = f"{type(cause).__name__}: {cause}" if cause else f"CRASH: {_brief(error)}"
+
+
+def _tuner(task: Task, names: list[str], log: _Log, *, workers: int, storage: Path, gpus: float) -> tune.Tuner:
+    trial = tune.with_resources(tune.with_parameters(_trial, task=task), {"cpu": 1, "gpu": gpus})
+    return tune.Tuner(
+        trial,
+        param_space={"name": tune.grid_search(names)},
+        tune_config=tune.TuneConfig(reuse_actors=True, max_concurrent_trials=workers),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(storage.resolve()),
+            failure_config=tune.FailureConfig(max_failures=1),
+            callbacks=[log],
+            verbose=0,
+        ),
+    )
+
+
+def _trial(config: Mapping[str, str], task: Task) -> None:
+    task(config["name"], lambda readings: tune.report({"readings": dict(readings)}))
+
+
+def _check_answers(address: str) -> None:
+    """Try the port first: Ray itself waits for minutes for one that nobody listens on."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=CONNECT_S).close()
+
+
+def _check_fits(workers: int, gpus: float) -> None:
+    there = ray.cluster_resources()
+    for kind, asked in (("CPU", workers), ("GPU", workers * gpus)):
+        if asked > there.get(kind, 0):
+            raise BadInput(f"workers={workers} need {asked:g} {kind}s, this Ray has {there.get(kind, 0):g}")
+
+
+def _brief(error: BaseException) -> str:
+    """Return the first and the last line of Ray's long stories."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return lines[0] if len(lines) == 1 else f"{lines[0]} {lines[-1]:.200}"

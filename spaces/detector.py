@@ -1,0 +1,205 @@
+"""Detectors in and out of files, without ever running what a file says.
+
+A `.pt` is read by torch's weights-only unpickler with Ultralytics' allow-list; a folder of ours holds
+`model.safetensors` and `architecture.json`. Either way the network is built here, from a checked description and
+tensors: the description gives the layers, the tensors give the widths.
+"""
+
+import hashlib
+import json
+import pickle
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as tensor_bytes
+from torch import Tensor, nn
+from ultralytics.cfg import get_cfg
+from ultralytics.nn import modules as ultralytics_modules
+from ultralytics.nn.modules.head import Detect
+from ultralytics.nn.tasks import DetectionModel, torch_safe_load
+
+from spaces.candidate import Candidate
+from spaces.errors import BadInput
+from spaces.files import write_atomic
+from spaces.subnet import install
+
+FORMAT = "yolo-budget-search/1"
+_ACTIVATION = re.compile(r"(torch\.)?nn\.[A-Z][A-Za-z0-9]*\(((inplace=)?(True|False)|[0-9.]*)\)")
+_PLAIN_LAYERS = ("nn.Upsample", "nn.Identity", "nn.Conv2d", "nn.BatchNorm2d", "nn.MaxPool2d", "nn.ZeroPad2d")
+_MAX_JSON_BYTES = 1_000_000
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What a network is apart from its tensors.
+
+    Attributes:
+        yaml: the Ultralytics model description: backbone, head, scale.
+        names: the classes in the order of their ids.
+        candidate: which sub-network of its parent it is.
+    """
+
+    yaml: Mapping[str, object]
+    names: tuple[str, ...]
+    candidate: Candidate
+
+    @classmethod
+    def of(cls, model: DetectionModel, candidate: Candidate, /) -> Self:
+        """Return the architecture of `model`."""
+        names = model.names if isinstance(model.names, dict) else dict(enumerate(model.names))
+        return cls(model.yaml, tuple(str(names[index]) for index in range(len(names))), candidate)
+
+    def to_json(self) -> dict[str, object]:
+        """Return the JSON form."""
+        return {"yaml": dict(self.yaml), "names": list(self.names), "candidate": self.candidate.to_json()}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, object]) -> Self:
+        """Return the architecture that `to_json` described.
+
+        Raises:
+            BadInput: the record has another shape or names a layer that is not a plain network layer.
+        """
+        yaml, names, candidate = record.get("yaml"), record.get("names"), record.get("candidate")
+        if not isinstance(yaml, dict) or not isinstance(candidate, dict) or not isinstance(names, list):
+            raise BadInput("an architecture must have yaml, names and candidate")
+        _check_layers(yaml)
+        return cls(yaml, tuple(str(name) for name in names), Candidate.from_json(candidate))
+
+
+def build_detector(architecture: Architecture, tensors: Mapping[str, Tensor], /) -> DetectionModel:
+    """Return the network in float32 and eval mode, with the widths of `tensors`.
+
+    Raises:
+        BadInput: the tensors are not those of the architecture.
+    """
+    n_classes = len(architecture.names)
+    plain = DetectionModel({**architecture.yaml, "nc": n_classes}, ch=3, nc=n_classes, verbose=False)
+    plain.names = dict(enumerate(architecture.names))
+    plain.args = get_cfg()  # the gains of the training loss
+    try:
+        model = install(plain, {name: _float32(tensor) for name, tensor in tensors.items()})
+    except ValueError as error:
+        raise BadInput(f"the weights do not fit their architecture: {error}") from error
+    assert isinstance(model, DetectionModel)
+    return model
+
+
+def load_detector(path: Path, /) -> tuple[DetectionModel, Architecture]:
+    """Return the detector in `path`, a `.pt` of Ultralytics or a folder of ours, in float32 and eval mode.
+
+    Raises:
+        BadInput: missing, damaged, of another kind or task, or not loadable without running foreign code.
+    """
+    if not path.exists():
+        raise BadInput(f"weights: {str(path)!r} not found (nothing is downloaded)")
+    if path.is_dir() or path.name in ("architecture.json", "model.safetensors"):
+        return _load_folder(path if path.is_dir() else path.parent)
+    if path.suffix != ".pt":
+        raise BadInput(f"weights: {str(path)!r} must be an Ultralytics .pt file or a folder with architecture.json")
+    network = _unpickle(path)
+    names = network.names if isinstance(network.names, dict) else dict(enumerate(network.names))
+    if sorted(names) != list(range(len(names))):
+        raise BadInput(f"weights: {str(path)!r} has class ids {sorted(names)!r:.60}, expected 0 to {len(names) - 1}")
+    record = json.loads(json.dumps({"yaml": network.yaml, "names": [str(names[i]) for i in range(len(names))]}))
+    architecture = Architecture.from_json({**record, "candidate": Candidate("same", ()).to_json()})
+    return build_detector(architecture, network.state_dict()), architecture
+
+
+def save_detector(model: DetectionModel, folder: Path, /, *, candidate: Candidate, is_half: bool = False) -> None:
+    """Write model.safetensors and architecture.json into `folder`, each in one step.
+
+    With `is_half` the convolutions are stored in float16, which halves the file; vectors stay in float32.
+    """
+    tensors = {
+        name: (tensor.half() if is_half and tensor.is_floating_point() and tensor.dim() > 1 else tensor).contiguous()
+        for name, tensor in model.state_dict().items()
+    }
+    payload = tensor_bytes(tensors)
+    record = {"format": FORMAT, **Architecture.of(model, candidate).to_json()}
+    record["sha256"] = hashlib.sha256(payload).hexdigest()
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(folder / "model.safetensors", payload)
+    write_atomic(folder / "architecture.json", json.dumps(record, indent=1))
+
+
+def _load_folder(folder: Path) -> tuple[DetectionModel, Architecture]:
+    description, weights = folder / "architecture.json", folder / "model.safetensors"
+    for path in (description, weights):
+        if not path.is_file():
+            raise BadInput(f"weights: {str(path)!r} not found")
+    if description.stat().st_size > _MAX_JSON_BYTES:
+        raise BadInput(f"weights: {str(description)!r} is larger than {_MAX_JSON_BYTES} bytes")
+    try:
+        record = json.loads(description.read_text(encoding="utf-8"))
+        payload = weights.read_bytes()
+        tensors = load_tensors(payload)
+    except (ValueError, SafetensorError) as error:
+        raise BadInput(f"weights: {str(folder)!r} is damaged: {error!s:.100}") from error
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        raise BadInput(f"weights: {str(description)!r} must have the format {FORMAT!r}")
+    if record.get("sha256") != hashlib.sha256(payload).hexdigest():
+        raise BadInput(f"weights: {str(weights)!r} is not the file that {description.name} describes (sha256 differs)")
+    architecture = Architecture.from_json(record)
+    return build_detector(architecture, tensors), architecture
+
+
+def _unpickle(path: Path) -> DetectionModel:
+    try:
+        checkpoint, _ = torch_safe_load(path, safe_only=True)
+    except ModuleNotFoundError as error:
+        raise BadInput(f"weights: {str(path)!r} needs code that is not Ultralytics' ({error.name}); refused") from error
+    except (TypeError, RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, AttributeError) as error:
+        raise BadInput(f"weights: {str(path)!r} {_reason(str(error))}") from error
+    network = checkpoint.get("ema") or checkpoint.get("model")
+    if not isinstance(network, nn.Module):
+        raise BadInput(f"weights: {str(path)!r} holds no network (a bare state dict?); save it with YOLO.save()")
+    if type(network) is not DetectionModel or type(network.model[-1]).__name__ not in ("Detect", "v10Detect"):
+        raise BadInput(f"weights: {str(path)!r} is a {type(network).__name__}; only detection models are supported")
+    if checkpoint.get("modelopt") or not any(isinstance(layer, nn.BatchNorm2d) for layer in network.modules()):
+        raise BadInput(
+            f"weights: {str(path)!r} is fused or quantized; BatchNorm is needed, take the training checkpoint"
+        )
+    assert isinstance(network.model[-1], Detect)
+    return network
+
+
+def _reason(message: str) -> str:
+    """Return in a few words why torch or Ultralytics refused a file."""
+    if "yolov5" in message and "NOT forwards compatible" in message:
+        return (
+            "is a file of the original yolov5 repository, which cannot be opened yet; use the 'u' model (yolov5nu.pt)"
+        )
+    if "TorchScript" in message:
+        return "is a TorchScript archive; take the .pt checkpoint it was exported from"
+    if "references types outside" in message or "Unsupported" in message:
+        return "contains code that is not Ultralytics'; refused, nothing of it was run"
+    return "is no readable checkpoint: empty, truncated or another format"
+
+
+def _check_layers(yaml: Mapping[str, object]) -> None:
+    activation = yaml.get("activation")
+    if activation is not None and not (isinstance(activation, str) and _ACTIVATION.fullmatch(activation)):
+        raise BadInput(f"activation must be a layer of torch.nn, got {activation!r:.60}")
+    for section in ("backbone", "head"):
+        rows = yaml.get(section)
+        if not isinstance(rows, Sequence) or not all(isinstance(row, Sequence) and len(row) == 4 for row in rows):
+            raise BadInput(f"{section} must be a list of [from, repeats, layer, arguments]")
+        for row in rows:
+            if not _is_plain_layer(row[2]):
+                raise BadInput(f"layer {row[2]!r:.60} in {section} is no plain network layer; refused")
+
+
+def _is_plain_layer(name: object) -> bool:
+    layer = getattr(ultralytics_modules, name, None) if isinstance(name, str) and name != "TorchVision" else None
+    return name in _PLAIN_LAYERS or (isinstance(layer, type) and issubclass(layer, nn.Module))
+
+
+def _float32(tensor: Tensor) -> Tensor:
+    return tensor.to(torch.float32) if tensor.is_floating_point() else tensor

@@ -1,0 +1,74 @@
+"""A run that never happened: 120 results, a parent and 6 entries over 60 blocks, failures and hostile names."""
+
+import math
+
+import numpy as np
+
+from evaluators.result import Result, Status
+from leaderboards.entry import PARENT, Entry, Quality
+from leaderboards.leaderboard import Leaderboard
+from spaces.candidate import Candidate
+
+HOSTILE = "<script>alert('x')</script><img src=x onerror=alert(1)>"
+LIMITS = {"macs_g": 2.1, "latency_ms": 24.0}
+BLOCKS = tuple((f"{index // 4}.cv{index % 4 + 1}", 16 * 2 ** min(index // 12, 4)) for index in range(60))
+PARENT_MACS = 3.21
+
+
+def make_candidate(rng: np.random.Generator, *, share: float) -> Candidate:
+    """Return a candidate that keeps about `share` of each block."""
+    kept = [(name, max(8, round(size * min(1.0, rng.normal(share, 0.2)) / 8) * 8)) for name, size in BLOCKS]
+    sizes = dict(BLOCKS)
+    return Candidate("same", tuple(sorted((name, keep) for name, keep in kept if keep < sizes[name])))
+
+
+def make_quality(*, share: float, noise: float = 0.0) -> Quality:
+    """Return what a network with `share` of the parent's MACs might measure."""
+    score = 0.474 - 0.11 * (1 - share) ** 1.6 + noise
+    latency = 8.0 + 26.0 * share + 40 * noise
+    return Quality(
+        map50_95=score, map50=score * 1.42, gflops=2 * PARENT_MACS * share, params_m=2.62 * share**1.1,
+        size_mb=10.4 * share**1.1, latency_ms=latency, latency_p95_ms=latency * 1.18, int8_map50_95=score - 0.013,
+        int8_latency_ms=latency * 0.62, int8_latency_p95_ms=latency * 0.75, int8_size_mb=2.9 * share**1.1,
+        onnx_error=3e-6, bits_mean=32.0,
+    )  # fmt: skip
+
+
+def make_entry(name: str, quality: Quality | None, *, candidate: Candidate, proxy: float | None) -> Entry:
+    """Return an entry; it failed if there is no `quality`."""
+    status, error = (Status.DONE, "") if quality else (Status.FAILED, f"RuntimeError: export broke\n{HOSTILE}")
+    return Entry(
+        id=name, candidate=candidate, strategy="evolution", status=status, proxy=proxy, proxy_name="map50_95",
+        imgsz=320, seed=0, epochs=10, seconds=412.0, quality=quality, error=error,
+    )  # fmt: skip
+
+
+def make_results(rng: np.random.Generator, *, n: int = 120) -> list[Result]:
+    """Return the results of a search that gets better: three failed, one in twenty was over the budget."""
+    results = []
+    for number in range(n):
+        share = float(rng.uniform(0.3, 0.66))
+        candidate = make_candidate(rng, share=math.sqrt(share))
+        cheap = {"macs_g": PARENT_MACS * share, "params_m": 2.62 * share, "size_mb": 10.4 * share}
+        score = 0.40 * share**0.55 + 0.03 * math.log1p(number) / 5 + float(rng.normal(0, 0.02))
+        status, readings, error = Status.DONE, {**cheap, "map50_95": max(score, 0.0)}, ""
+        if number % 20 == 7:
+            status, readings, error = Status.OVER_BUDGET, {**cheap, "macs_g": 2.2 + share}, "macs_g"
+        if number in (11, 47, 90):
+            status, readings, error = Status.FAILED, {}, f"RuntimeError: mat1 and mat2 differ in {HOSTILE}"
+        results.append(Result(number, candidate, status, readings, 1.7, error))
+    return results
+
+
+def make_board() -> Leaderboard:
+    """Return the parent, five measured entries and one that failed and has a hostile name."""
+    rng = np.random.default_rng(3)
+    entries = [make_entry(PARENT, make_quality(share=1.0), candidate=Candidate("same", ()), proxy=0.471)]
+    for share, noise in ((0.66, 0.001), (0.62, 0.006), (0.52, -0.004), (0.44, 0.003), (0.33, 0.0)):
+        candidate = make_candidate(rng, share=math.sqrt(share))
+        proxy = 0.42 * share**0.55 + float(rng.normal(0, 0.01))
+        quality = make_quality(share=share, noise=noise)
+        entries.append(make_entry(candidate.id, quality, candidate=candidate, proxy=proxy))
+    broken = Candidate("same", ((BLOCKS[0][0], 8),))
+    entries.append(make_entry(HOSTILE, None, candidate=broken, proxy=0.2))
+    return Leaderboard(entries, LIMITS)
