@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 from scipy.stats import kendalltau, spearmanr
 
-from leaderboards.charts import proxy_metric
 from leaderboards.leaderboard import Leaderboard
 
 MIN_N = 4  # below it every order is likely by chance
@@ -31,8 +30,7 @@ def agreement(board: Leaderboard) -> Agreement | None:
     None if fewer than 4 have both, or if all have the same value of one of them.
     """
     known = [(entry.proxy, entry.quality.map50_95) for entry in board.rows if entry.quality and entry.proxy is not None]
-    metric = proxy_metric(board)
-    return correlate([-metric.loss(proxy) for proxy, _ in known], [score for _, score in known])
+    return correlate([-board.proxy.loss(proxy) for proxy, _ in known], [score for _, score in known])
 
 
 def correlate(x: Sequence[float], y: Sequence[float], /) -> Agreement | None:

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 
 INK, MUTED, GRID, PAPER = "#1d2433", "#667085", "#e8ebf0", "#ffffff"
 PARENT_COLOUR, ENTRY_COLOUR, CLOUD_COLOUR, BUDGET_COLOUR = "#d9731a", "#1f5fae", "#c3c9d4", "#c0362c"
+STAIR_COLOUR, WHISKER_COLOUR = "#c9dcf1", "#98a2b3"
 SHADES = ((0.0, "#dbe6f3"), (0.5, "#6f9fd4"), (1.0, "#123c73"))  # light to dark blue
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
 
@@ -28,12 +29,29 @@ def colourbar() -> Colourbar:
     return {"thickness": 9, "outlinewidth": 0, "tickfont": {"size": 11, "color": MUTED}}
 
 
+class Whiskers(TypedDict):
+    """The settings of whiskers to the right."""
+
+    type: str
+    symmetric: bool
+    thickness: float
+    width: int
+    color: str
+
+
+def whiskers() -> Whiskers:
+    """Return the settings of thin whiskers that reach to the right only."""
+    return {"type": "data", "symmetric": False, "thickness": 1.2, "width": 4, "color": WHISKER_COLOUR}
+
+
 def to_html(figure: go.Figure, name: str, /, *, x: str, y: str, height: int = 360) -> str:
     """Return `figure` in the house style as HTML that needs Plotly's script on the page.
 
     Args:
+        figure: is changed on the way.
         name: the id of its element, so that equal data gives equal bytes.
-        x: the title of the horizontal axis, y that of the vertical one; units are part of them.
+        x: the title of the horizontal axis, its unit in it.
+        y: the title of the vertical axis.
         height: in pixels.
     """
     axis = {
@@ -67,5 +85,5 @@ def add_stair_(figure: go.Figure, points: Sequence[tuple[float, float]], /) -> N
             stair.append((cost, score))
     figure.add_scatter(
         x=[cost for cost, _ in stair], y=[score for _, score in stair], mode="lines", hoverinfo="skip",
-        line={"color": ENTRY_COLOUR, "width": 1.2, "shape": "hv"}, opacity=0.6,
+        line={"color": STAIR_COLOUR, "width": 3, "shape": "hv"},
     )  # fmt: skip

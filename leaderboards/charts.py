@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import plotly.graph_objects as go
 
-from evaluators.metric import MAP, METRICS, Metric
+from evaluators.metric import MAP, Metric
 from evaluators.result import Result, Status
 from leaderboards.chart_style import (
     CLOUD_COLOUR,
@@ -21,6 +21,7 @@ from leaderboards.chart_style import (
     add_stair_,
     colourbar,
     to_html,
+    whiskers,
 )
 from leaderboards.entry import Entry, Quality
 from leaderboards.leaderboard import Leaderboard
@@ -60,7 +61,7 @@ def trade_off(board: Leaderboard, results: Sequence[Result], axis: Axis, /) -> s
     """Return mAP against one cost: the entries, the parent, their front as a stair, the budget, the searched cloud."""
     figure = go.Figure()
     rows = [(entry, entry.quality) for entry in (*board.rows, board.parent) if entry.quality]
-    if axis.reading and proxy_metric(board) is MAP:
+    if axis.reading and board.proxy is MAP:
         _add_cloud_(figure, results, axis)
     add_stair_(figure, [(getattr(quality, axis.cost), getattr(quality, axis.score)) for _, quality in rows])
     _add_rows_(figure, board, rows, axis)
@@ -71,7 +72,7 @@ def trade_off(board: Leaderboard, results: Sequence[Result], axis: Axis, /) -> s
 
 def agreement(board: Leaderboard, /) -> str:
     """Return the proxy of each candidate against its final mAP."""
-    metric, ranks = proxy_metric(board), ranks_of(board)
+    metric, ranks = board.proxy, ranks_of(board)
     known = [(entry, entry.proxy, entry.quality) for entry in board.rows if entry.quality and entry.proxy is not None]
     figure = go.Figure(
         go.Scatter(
@@ -87,7 +88,7 @@ def agreement(board: Leaderboard, /) -> str:
 
 def explored(board: Leaderboard, results: Sequence[Result], /) -> str:
     """Return the proxy of every measured candidate against its MACs, darker the later it was proposed."""
-    metric = proxy_metric(board)
+    metric = board.proxy
     done = [result for result in scored(results, metric) if "macs_g" in result.readings]
     marker = {
         "size": 7, "color": [result.number for result in done], "colorscale": SHADES,
@@ -98,7 +99,8 @@ def explored(board: Leaderboard, results: Sequence[Result], /) -> str:
     figure = go.Figure(
         go.Scatter(
             x=[result.readings["macs_g"] for result in done], y=[result.readings[metric.name] for result in done],
-            mode="markers", marker=marker, text=hover, hovertemplate="%{text}<br>%{x:.3g} GMACs: %{y:.3f}<extra></extra>",
+            mode="markers", marker=marker, text=hover,
+            hovertemplate="%{text}<br>%{x:.3g} GMACs: %{y:.3f}<extra></extra>",
         )
     )  # fmt: skip
     if (limit := gflops_limit(board)) is not None:
@@ -108,7 +110,7 @@ def explored(board: Leaderboard, results: Sequence[Result], /) -> str:
 
 def progress(board: Leaderboard, results: Sequence[Result], /) -> str:
     """Return the proxy of each measured candidate in the order of proposal, and the best one so far as a line."""
-    metric = proxy_metric(board)
+    metric = board.proxy
     done = scored(results, metric)
     numbers, values = [result.number for result in done], [result.readings[metric.name] for result in done]
     best = [min(values[: place + 1], key=metric.loss) for place in range(len(values))]
@@ -127,13 +129,13 @@ def widths(board: Leaderboard, blocks: Sequence[tuple[str, int]], /) -> str:
     """Return which fraction of each block (name, channels) each candidate keeps, as a heat map."""
     ranks, sizes = ranks_of(board), dict(blocks)
     rows = [entry for entry in board.rows if entry.quality and set(dict(entry.candidate.picks)) <= set(sizes)]
-    kept = [[dict(entry.candidate.picks).get(name, size) for name, size in blocks] for entry in rows]
+    kept = [[(dict(entry.candidate.picks).get(name, size), size) for name, size in blocks] for entry in rows]
     names = [html.escape(one_line(name, width=40)) for name, _ in blocks]
     figure = go.Figure(
         go.Heatmap(
-            z=[[keep / size for keep, (_, size) in zip(row, blocks, strict=True)] for row in kept],
+            z=[[keep / size for keep, size in row] for row in kept],
             x=names, y=[f"{ranks[entry.id]}  {html.escape(entry.id[:10])}" for entry in rows],
-            customdata=[[f"{keep} of {size} channels" for keep, (_, size) in zip(row, blocks, strict=True)] for row in kept],
+            customdata=[[f"{keep} of {size} channels" for keep, size in row] for row in kept],
             colorscale=SHADES, zmin=0, zmax=1, xgap=1, ygap=2,
             colorbar={**colourbar(), "tickformat": ".0%", "tickvals": [0, 0.5, 1]},
             hovertemplate="%{y}<br>block %{x}<br>%{customdata} (%{z:.0%})<extra></extra>",
@@ -152,12 +154,13 @@ def precisions(board: Leaderboard, /) -> str:
         quality, colour = entry.quality, PARENT_COLOUR if entry is board.parent else ENTRY_COLOUR
         if quality is None:
             continue
+        line = {"color": colour, "width": 1.5}
         figure.add_scatter(
             x=[quality.latency_ms, quality.int8_latency_ms], y=[quality.map50_95, quality.int8_map50_95],
             mode="lines+markers+text", text=[ranks[entry.id] or "parent", ""], textposition="top center",
-            line={"color": colour, "width": 1.5},
-            marker={"size": 10, "symbol": ["circle", "diamond-open"], "color": colour, "line": {"width": 2}},
-            hovertext=[f"{html.escape(entry.id)}, fp32", f"{html.escape(entry.id)}, INT8"],
+            line=line,
+            marker={"size": 10, "symbol": ["circle", "diamond-open"], "color": colour, "line": line},
+            hovertext=[f"{html.escape(one_line(entry.id))}, {precision}" for precision in ("fp32", "INT8")],
             hovertemplate="%{hovertext}<br>%{x:.3g} ms: %{y:.3f}<extra></extra>",
         )  # fmt: skip
     return to_html(figure, "precisions", x="latency (ms)", y="mAP50-95")
@@ -167,11 +170,6 @@ def scored(results: Sequence[Result], metric: Metric) -> list[Result]:
     """Return the measured results that have a value of `metric`, in the order of proposal."""
     done = [result for result in results if result.status is Status.DONE and metric.name in result.readings]
     return sorted(done, key=lambda result: result.number)
-
-
-def proxy_metric(board: Leaderboard) -> Metric:
-    """Return what the search ranked by."""
-    return METRICS[board.parent.proxy_name]
 
 
 def gflops_limit(board: Leaderboard) -> float | None:
@@ -202,12 +200,11 @@ def _add_rows_(figure: go.Figure, board: Leaderboard, rows: Sequence[tuple[Entry
         cost = getattr(quality, axis.cost)
         symbol = "star" if is_parent else "circle" if entry.id in front else "circle-open"
         marker = {"size": 15 if is_parent else 10, "symbol": symbol, "line": {"width": 2 * (symbol == "circle-open")}}
-        whisker = [getattr(quality, axis.p95) - cost] if axis.p95 else None
+        reach = {"error_x": {**whiskers(), "array": [getattr(quality, axis.p95) - cost]}} if axis.p95 else {}
         figure.add_scatter(
             x=[cost], y=[getattr(quality, axis.score)], mode="markers+text", cliponaxis=False,
             marker={**marker, "color": PARENT_COLOUR if is_parent else ENTRY_COLOUR},
             text=["parent" if is_parent else ranks[entry.id]], textposition="top center",
-            error_x={"type": "data", "symmetric": False, "array": whisker, "thickness": 1, "width": 3} if whisker else None,
-            hovertext=[html.escape(one_line(entry.id))],
+            hovertext=[html.escape(one_line(entry.id))], **reach,
             hovertemplate="%{hovertext}<br>%{x:.3g}: %{y:.3f}<extra></extra>",
         )  # fmt: skip

@@ -66,7 +66,13 @@ def export_onnx(model: DetectionModel, path: Path, *, imgsz: int) -> Path:
         warnings.simplefilter("ignore")  # the tracer warns of each Python condition on a shape, all of them static here
         traced = Path(folder) / "traced.onnx"
         torch.onnx.export(
-            fused, (example,), str(traced), opset_version=OPSET, dynamo=False, input_names=["images"], output_names=["output0"]
+            fused,
+            (example,),
+            str(traced),
+            opset_version=OPSET,
+            dynamo=False,
+            input_names=["images"],
+            output_names=["output0"],
         )
         graph = onnx.load(traced)
     onnx.helper.set_model_props(graph, _metadata(model, imgsz))

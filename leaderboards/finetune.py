@@ -152,7 +152,9 @@ class _Loss:
         self._weight = recipe.distill
         self._teacher = _teacher(parent, next(student.parameters()).device) if recipe.distill > 0 else None
 
-    def __call__(self, raw: Mapping[str, Tensor], images: Tensor, targets: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self, raw: Mapping[str, Tensor], images: Tensor, targets: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Tensor]:
         """Return the task's loss per image and the weighted loss to the parent."""
         task = self._criterion(raw, targets)[0].sum() / len(images)
         if self._teacher is None:
@@ -191,13 +193,19 @@ def _train_epoch_(tuning: _Tuning, data: TrainingSet, loss: _Loss, recipe: Finet
             group["lr"] = recipe.lr * share
         parts = _train_step_(tuning, loss, batch)
         if not parts.isfinite().all():
-            raise FloatingPointError(f"loss must stay finite, got {parts.tolist()} in epoch {tuning.epoch + 1}, step {step + 1}")
+            raise FloatingPointError(
+                f"loss must stay finite, got {parts.tolist()} in epoch {tuning.epoch + 1}, step {step + 1}"
+            )
         sums += parts[:2]
     tuning.epoch += 1
     task, distilled = (sums / n_steps).tolist()
     seconds = time.perf_counter() - start
     return {
-        "epoch": tuning.epoch, "loss": task + distilled, "task_loss": task, "distill_loss": distilled, "seconds": seconds
+        "epoch": tuning.epoch,
+        "loss": task + distilled,
+        "task_loss": task,
+        "distill_loss": distilled,
+        "seconds": seconds,
     }
 
 

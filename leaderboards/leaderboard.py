@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from evaluators.metric import METRICS, Metric
 from leaderboards.choice import Choice, choices, choose
 from leaderboards.entry import PARENT, Entry
 from leaderboards.wording import one_line
@@ -60,6 +61,11 @@ class Leaderboard:
     def parent(self) -> Entry:
         """The unpruned detector."""
         return next(entry for entry in self.entries if entry.id == PARENT)
+
+    @property
+    def proxy(self) -> Metric:
+        """What the search ranked by."""
+        return METRICS[self.parent.proxy_name]
 
     @cached_property
     def rows(self) -> tuple[Entry, ...]:

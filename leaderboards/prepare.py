@@ -48,6 +48,18 @@ class Problem:
         """The limits as a budget."""
         return Budget(self.limits)
 
+    def notes(self) -> list[str]:
+        """Return what is worth knowing about the data, the parent and the space, a sentence each."""
+        whole = ", ".join(f"{name} ({why})" for name, why in self.graph.kept_whole.items())
+        ends = "; ".join(f"{name} {low:.4g} to {high:.4g}" for name, (low, high) in self.space.reach().items())
+        return [
+            f"{len(self.dataset.train)} images to train, {len(self.dataset.val)} in the sealed val split, "
+            f"{len(self.dataset.names)} classes.",
+            f"{len(self.graph.blocks)} blocks can be cut. Kept whole: {whole}.",
+            f"The space reaches {ends}.",
+            *self.dataset.warnings,
+        ]
+
 
 def prepare(recipe: Recipe, /) -> Problem:
     """Return the problem that `recipe` states.

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from leaderboards.entry import Entry
 from spaces.build import Recovery
 from spaces.errors import BadInput
 
@@ -92,9 +93,8 @@ class Recipe(BaseModel):
 
     @property
     def folder(self) -> Path:
-        """The run folder: a bare name lies under runs/."""
-        path = Path(self.out)
-        return Path("runs") / path if len(path.parts) == 1 else path
+        """The run folder."""
+        return run_folder(self.out)
 
     @property
     def torch_device(self) -> str:
@@ -121,13 +121,14 @@ def read_recipe(words: Sequence[str]) -> Recipe:
     Raises:
         BadInput: an unknown key (the nearest one is named) or a value that is not allowed.
     """
-    given = _pairs(words)
-    config = given.pop("config", None)
-    if config is not None:
-        given = {**_config_file(Path(str(config))), **given}
+    keys = [*Recipe.model_fields, "config"]
+    pairs = read_pairs(words, allowed=keys)
+    config = pairs.pop("config", None)
+    given: dict[str, object] = {} if config is None else _config_file(Path(config))
     for key in given:
         if key not in Recipe.model_fields:
-            raise BadInput(f"unknown key {key!r}{_nearest(key)}")
+            raise BadInput(f"config: unknown key {key!r:.60}{_nearest(key, keys)}")
+    given |= {key: _listed(value) if key in ("backbones", "bits") else value for key, value in pairs.items()}
     weights, data = given.get("weights", EMBEDDED), given.get("data", EMBEDDED)
     if (weights == EMBEDDED) != (data == EMBEDDED):
         missing = "data" if data == EMBEDDED else "weights"
@@ -143,24 +144,55 @@ def read_recipe(words: Sequence[str]) -> Recipe:
         raise BadInput(_first_fault(error)) from error
 
 
+def run_folder(name: str) -> Path:
+    """Return the folder of the run called `name`; a bare name lies under runs/."""
+    path = Path(name)
+    return Path("runs") / path if len(path.parts) == 1 else path
+
+
+def read_limits(words: Sequence[str], parent: Entry) -> dict[str, float]:
+    """Return the limits among `key=value` words; percentages are of the parent's measured row.
+
+    Raises:
+        BadInput: a word that is no limit.
+    """
+    limits = {}
+    for key, value in read_pairs(words, allowed=LIMITS).items():
+        try:
+            amount = _amount(value)
+        except ValueError as error:
+            raise BadInput(f"{key}: {error}, got {value!r:.60}") from error
+        assert parent.quality is not None
+        whole = parent.quality.readings()[key]
+        limits[key] = whole * float(amount[:-1]) / 100 if amount.endswith("%") else float(amount)
+    return limits
+
+
+def read_pairs(words: Sequence[str], *, allowed: Sequence[str]) -> dict[str, str]:
+    """Return `key=value` words as a mapping.
+
+    Raises:
+        BadInput: a word of another form, a key that is not among `allowed`, or one that is given twice.
+    """
+    pairs: dict[str, str] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if key not in allowed:
+            raise BadInput(f"unknown key {key!r:.60}{_nearest(key, allowed)}")
+        if not equals or not value:
+            raise BadInput(f"{word!r:.60} must be key=value")
+        if key in pairs:
+            raise BadInput(f"{key} is given twice")
+        pairs[key] = value
+    return pairs
+
+
 def default_name(weights: str, data: str) -> str:
     """Return the run name that weights and data suggest."""
     if weights == EMBEDDED:
         return EMBEDDED
     folder = Path(data).resolve().parent.name
     return re.sub(r"[^A-Za-z0-9._-]+", "-", f"{Path(weights).stem}-{folder}").strip("-.")[:64] or "run"
-
-
-def _pairs(words: Sequence[str]) -> dict[str, object]:
-    pairs: dict[str, object] = {}
-    for word in words:
-        key, equals, value = word.partition("=")
-        if not equals or not key or not value:
-            raise BadInput(f"{word!r} must be key=value{_nearest(key)}")
-        if key in pairs:
-            raise BadInput(f"{key} is given twice")
-        pairs[key] = _listed(value) if value.startswith("[") or key in ("backbones", "bits") else value
-    return pairs
 
 
 def _listed(value: str) -> object:
@@ -182,9 +214,9 @@ def _config_file(path: Path) -> dict[str, object]:
     return {str(key): value for key, value in record.items() if value is not None}
 
 
-def _nearest(key: str) -> str:
-    close = difflib.get_close_matches(key, [*Recipe.model_fields, "config"], n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; the keys are {', '.join(Recipe.model_fields)}"
+def _nearest(key: str, allowed: Sequence[str]) -> str:
+    close = difflib.get_close_matches(key, allowed, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; the keys are {', '.join(allowed)}"
 
 
 def _first_fault(error: ValidationError) -> str:

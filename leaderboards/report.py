@@ -4,35 +4,22 @@ Plotly's script is inlined once; Jinja2 escapes every text; the content security
 """
 
 import json
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from plotly.offline import get_plotlyjs
 
+from evaluators.metric import MAP
 from evaluators.result import Result, Status
-from leaderboards import charts
-from leaderboards.agreement import MIN_N, agreement
-from leaderboards.choice import Choice, Precision
+from leaderboards import charts, findings
+from leaderboards.agreement import agreement
 from leaderboards.leaderboard import Leaderboard
-from leaderboards.select import select
 from leaderboards.table import tabulate
-from leaderboards.wording import number, one_line, percent
-from spaces.errors import NothingFeasible
-from spaces.files import write_atomic
+from leaderboards.wording import one_line
 
 MAX_FAILURES = 50
-
-
-class Tile(NamedTuple):
-    """One number of the headline and how it compares with the parent's."""
-
-    title: str
-    value: str
-    unit: str
-    comparison: str
 
 
 class Failure(NamedTuple):
@@ -54,61 +41,60 @@ def render_report(
     """Return the report of a run as one self-contained HTML document; equal arguments give equal text.
 
     Args:
+        board: the rows; its limits are the budget.
         results: of the whole search, in any order.
         blocks: name and channels of each block of the space, in the order of the network.
         recipe: every resolved setting; nested mappings are flattened.
+        environment: versions and the machine, as they are to be printed.
         notes: facts about the calibration, the parent and the space, a sentence each.
     """
     failures = _failures(board, results)
     return _template().render(
         plotly=get_plotlyjs(),
-        headline=headline(board),
-        tiles=_tiles(board),
+        headline=findings.headline(board),
+        tiles=findings.tiles(board),
         table=tabulate(board, is_brief=False),
         limits=dict(board.limits),
         trade_offs=[charts.trade_off(board, results, axis) for axis in charts.AXES],
-        has_cloud=charts.proxy_metric(board) is charts.MAP,
-        agreement=charts.agreement(board),
-        agreement_sentence=agreement_sentence(board),
+        has_cloud=board.proxy is MAP,
+        agreement=charts.agreement(board) if agreement(board) else "",
+        agreement_sentence=findings.agreement_sentence(board),
         explored=charts.explored(board, results),
         progress=charts.progress(board, results),
-        search_sentence=search_sentence(results),
+        search_sentence=findings.search_sentence(results),
         widths=charts.widths(board, blocks),
         n_blocks=len(blocks),
         precisions=charts.precisions(board),
-        int8_sentence=int8_sentence(board),
+        int8_sentence=findings.int8_sentence(board),
         failures=failures[:MAX_FAILURES],
         n_failures=len(failures),
         notes=[one_line(note, width=1000) for note in notes],
         environment=dict(environment),
-        recipe=_flat(recipe),
+        recipe=dict(_flat(recipe)),
     )
 
 
-def write_report(path: Path, text: str, /) -> None:
-    """Write the report in one step."""
-    write_atomic(path, text)
+def _template() -> Template:
+    loader = FileSystemLoader(Path(__file__).parent)
+    jinja = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return jinja.get_template("report.html.j2")
 
 
-def headline(board: Leaderboard) -> str:
-    """Return the best model within the budget in one sentence, or what comes nearest."""
-    try:
-        choice = select(board, board.limits)
-    except NothingFeasible as nothing:
-        return f"Nothing meets the budget: {nothing}."
-    quality, parent = choice.entry.quality, board.parent.quality
-    assert quality is not None
-    where = "within the budget" if board.limits else "without a budget"
-    if choice.entry is board.parent:
-        return f"The parent itself is the best model {where}: mAP50-95 {choice.map50_95:.3f}."
-    text = (
-        f"{one_line(choice.entry.id)} ({choice.precision.value.upper()}) is the best model {where}: "
-        f"mAP50-95 {choice.map50_95:.3f}"
-    )
-    if parent is None:
-        return f"{text}."
-    kept, speed = quality.gflops / parent.gflops, parent.latency_ms / choice.readings["latency_ms"]
-    return (
-        f"{text}, {percent(choice.map50_95 / parent.map50_95)} of the parent's {parent.map50_95:.3f}, with "
-        f"{percent(kept)} of its MACs and {_speed(speed)}."
-    )
+def _failures(board: Leaderboard, results: Sequence[Result]) -> list[Failure]:
+    """Return what failed: entries first, then candidates in the order of proposal."""
+    entries = [Failure("fine-tuning", entry.id, entry.error) for entry in board.entries if entry.quality is None]
+    candidates = [
+        Failure("search", f"{result.candidate.id} (number {result.number})", result.error)
+        for result in sorted(results, key=lambda result: result.number)
+        if result.status is Status.FAILED
+    ]
+    return [Failure(stage, one_line(name), one_line(error)) for stage, name, error in entries + candidates]
+
+
+def _flat(settings: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield dotted keys and values as text."""
+    for key, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value, default=str)

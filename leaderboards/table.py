@@ -115,9 +115,7 @@ def _losses(board: Leaderboard, entries: Sequence[Entry]) -> list[str]:
 
 def _kept(board: Leaderboard, entries: Sequence[Entry]) -> list[str]:
     parent = board.parent.quality
-    return [
-        percent(entry.quality.gflops / parent.gflops) if parent and entry.quality else MISSING for entry in entries
-    ]
+    return [percent(entry.quality.gflops / parent.gflops) if parent and entry.quality else MISSING for entry in entries]
 
 
 def _meets(board: Leaderboard, entry: Entry) -> str:

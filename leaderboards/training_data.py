@@ -102,7 +102,9 @@ def epoch_batches(
     """
     order = np.random.default_rng([seed, epoch]).permutation(len(data))
     for chosen in np.array_split(order, n_batches(len(data), batch)):
-        shots = [augment(data, int(i), np.random.default_rng([seed, epoch, i]), flip=flip, mosaic=mosaic) for i in chosen]
+        shots = [
+            augment(data, int(i), np.random.default_rng([seed, epoch, i]), flip=flip, mosaic=mosaic) for i in chosen
+        ]
         yield _collate(shots)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from ultralytics.nn.tasks import DetectionModel
 
 from evaluators.budget import Budget
@@ -28,7 +29,6 @@ from spaces.graph import ChannelGraph
 from spaces.space import Space
 
 MEASURED = "measured.json"
-N_INT8_IMAGES = 64
 N_COMPARED = 4
 
 
@@ -46,11 +46,10 @@ class Workshop:
     calibration: Images
     recovery: Recovery
 
-    def builder(self) -> Builder:
-        """Return what makes a network of a candidate."""
-        return Builder(
-            self.parent, self.graph, self.space, images=self.calibration.tensor(), recovery=self.recovery
-        )
+    def builder(self, device: str) -> Builder:
+        """Return what makes a network of a candidate, on `device`."""
+        images = self.calibration.tensor().to(device)
+        return Builder(self.parent.to(device), self.graph, self.space, images=images, recovery=self.recovery)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,11 +69,19 @@ class Finishing:
     device: str
 
 
-def make_measure(workshop: Workshop, search: Images, budget: Budget) -> Measure:
-    """Return what measures candidates in one worker: mAP and task loss on the hold-out, latency if it is limited."""
+def make_measure(workshop: Workshop, search: Images, budget: Budget, device: str) -> Measure:
+    """Return what measures candidates in one worker: mAP and task loss on the hold-out, latency if it is limited.
+
+    One thread, whatever the machine has: the readings then do not depend on how many workers share it.
+    """
+    torch.set_num_threads(1)
     gates = (_onnx_latency(search.imgsz),) if "latency_ms" in budget.limits else ()
     return Measure(
-        workshop.space, workshop.builder(), budget=budget, gates=gates, evaluators=(lambda model: score(model, search),)
+        workshop.space,
+        workshop.builder(device),
+        budget=budget,
+        gates=gates,
+        evaluators=(lambda model: score(model, search),),
     )
 
 
@@ -95,7 +102,7 @@ def finish_row(
         return
     started = time.monotonic()
     candidate = candidates[row]
-    model = workshop.builder()(candidate)
+    model = workshop.builder(finishing.device)(candidate)
     is_parent = candidate == workshop.space.parent
     if not is_parent and finishing.recipe.epochs > 0:
         checkpoint = folder / "finetune.pt"
@@ -123,12 +130,12 @@ def _write_files(
     """Write every file of a row and return what was measured of them, latency apart."""
     imgsz = finishing.recipe.imgsz
     save_detector(model, folder, candidate=candidate)
-    save_pt(model, folder / "model.pt")
+    save_pt(model, folder / "model.pt", imgsz=imgsz)
     onnx = export_onnx(model, folder / "model.onnx", imgsz=imgsz)
-    calibration = list(workshop.calibration.batches(16))[: N_INT8_IMAGES // 16]
-    int8 = export_int8(onnx, folder / "model_int8.onnx", [batch.numpy() for batch in calibration])
+    int8 = export_int8(onnx, folder / "model_int8.onnx", [batch.numpy() for batch in workshop.calibration.batches(16)])
     val = load_images(finishing.val, imgsz=imgsz)
-    quality = coco_map(predict(model, val), val)
+    quality = coco_map(predict(model.to(finishing.device), val), val)
+    model.cpu()
     int8_quality = coco_map(_predict_onnx(int8, val), val)
     costs = workshop.space.costs(candidate)
     return {
@@ -139,12 +146,12 @@ def _write_files(
         "size_mb": onnx.stat().st_size / 1e6,
         "int8_map50_95": int8_quality.map50_95,
         "int8_size_mb": int8.stat().st_size / 1e6,
-        "onnx_error": compare(model, onnx, next(val.batches(N_COMPARED))),
+        "onnx_error": compare(model, onnx, next(val.batches(N_COMPARED)).numpy()),
         "bits_mean": 32.0,
     }
 
 
-def _predict_onnx(path: Path, images: Images) -> list[np.ndarray]:
+def _predict_onnx(path: Path, images: Images) -> list[NDArray[np.float32]]:
     network = OnnxDetector(path, threads=torch.get_num_threads())
     return [found for part in images.parts(16) for found in detections(network(part.tensor()), part)]
 

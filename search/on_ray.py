@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 
 import ray
-from ray import tune
+from ray import cloudpickle, tune
 from ray.actor import ActorHandle
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 from ray.tune.error import TuneError
@@ -30,7 +30,6 @@ from spaces.errors import BadInput
 ROOT = Path(__file__).resolve().parents[1]
 RETRIES = 2  # of a candidate whose worker died
 READY_S = 300.0  # for a worker to start and make its measure
-CONNECT_S = 10.0
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -66,6 +65,7 @@ def start(address: str | None, workers: int) -> None:
         raise BadInput(f"ray_address={address} cannot be used: {error}") from error
     finally:
         signal.signal(signal.SIGTERM, handler)  # Ray puts its own there
+    ray._private.worker._worker_logs_enabled = False  # else each death of a worker is told on stdout
 
 
 def stop() -> None:
@@ -138,23 +138,22 @@ class RayExecutor:
             del self._deaths[job]
             return result
         except GetTimeoutError:
-            slot.restart()
-            error = f"TIMEOUT: not done after {seconds:.1f} s"
-        except RayTaskError as raised:
-            if job is None:
+            error, is_last = f"TIMEOUT: not done after {seconds:.1f} s", True
+        except RayError as raised:
+            if job is None and isinstance(raised, RayTaskError):
                 raise raised.cause from None
-            slot.restart()
-            error = f"{type(raised.cause).__name__}: {raised.cause}"
-        except RayError as death:
-            slot.restart()
-            error = f"CRASH: {_brief(death)}"
             self._deaths[job] += 1
-            if self._deaths[job] <= RETRIES:
-                self._waiting.extendleft([job] if job else [])
-                return None
+            error, is_last = _text(raised), self._deaths[job] > RETRIES
+        slot.kill()
+        slot.prepare()
         if job is None:
-            raise BadInput(f"the workers cannot start, use fewer or give them more memory: {error}")
-        return failed(job, error, seconds=seconds)
+            if is_last:
+                raise BadInput(f"the workers cannot start, use fewer or give them more memory: {error}")
+            return None
+        if is_last:
+            return failed(job, error, seconds=seconds)
+        self._waiting.appendleft(job)
+        return None
 
 
 class _Worker:
@@ -171,17 +170,12 @@ class _Worker:
 
 
 class _Slot:
-    """A worker and the one call that it is busy with: first its preparation, then one job after another.
-
-    Attributes:
-        call: None while it waits for a job.
-        job: None during the preparation.
-    """
+    """A worker and its `call` in progress, None while it is idle; `job` is None for the first, its preparation."""
 
     def __init__(self, make_worker: Callable[[], ActorHandle], deadline_s: float) -> None:
         self._make_worker = make_worker
         self._deadline_s = deadline_s
-        self._prepare()
+        self.prepare()
 
     @property
     def seconds(self) -> float:
@@ -202,14 +196,11 @@ class _Slot:
         self.call = None
         return result
 
-    def restart(self) -> None:
-        self.kill()
-        self._prepare()
-
     def kill(self) -> None:
         ray.kill(self._worker)
 
-    def _prepare(self) -> None:
+    def prepare(self) -> None:
+        """Start with a new worker."""
         self.job = None
         self._since = time.monotonic()
         self._worker = self._make_worker()
@@ -238,14 +229,13 @@ def run_trials(
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the errors are in what is returned
     shutil.rmtree(storage / "tune", ignore_errors=True)
     log = _Log(on_report)
-    error = "unfinished"
+    error = "CRASH: the trial did not end"
     for _ in range(2):  # a trial that runs out of memory ends the whole `fit`: the others get a second one
-        left = [name for name in names if name not in log.outcomes]
-        if left:
+        if left := [name for name in names if name not in log.outcomes]:
             try:
                 _tuner(task, left, log, workers=workers, storage=storage, gpus=gpus).fit()
             except (RuntimeError, OSError, EOFError, TuneError) as broken:
-                error = f"CRASH: {_brief(broken)}"
+                error = _text(broken)
     return {name: log.outcomes.get(name, error) for name in names}
 
 
@@ -264,15 +254,13 @@ class _Log(tune.Callback):  # type: ignore[misc]  # ray is untyped
         self.outcomes[trial.config["name"]] = ""
 
     def on_trial_error(self, *, trial: Trial, **_: object) -> None:
-        error = trial.get_error()
-        cause = getattr(error, "cause", None)
-        self.outcomes[trial.config["name"]] = f"{type(cause).__name__}: {cause}" if cause else f"CRASH: {_brief(error)}"
+        path = trial.pickled_error_file  # in this machine's session folder, written by Tune a moment ago
+        self.outcomes[trial.config["name"]] = _text(cloudpickle.loads(Path(path).read_bytes())) if path else "CRASH"
 
 
 def _tuner(task: Task, names: list[str], log: _Log, *, workers: int, storage: Path, gpus: float) -> tune.Tuner:
-    trial = tune.with_resources(tune.with_parameters(_trial, task=task), {"cpu": 1, "gpu": gpus})
     return tune.Tuner(
-        trial,
+        tune.with_resources(tune.with_parameters(_trial, task=task), {"cpu": 1, "gpu": gpus}),
         param_space={"name": tune.grid_search(names)},
         tune_config=tune.TuneConfig(reuse_actors=True, max_concurrent_trials=workers),
         run_config=tune.RunConfig(
@@ -293,7 +281,7 @@ def _check_answers(address: str) -> None:
     """Try the port first: Ray itself waits for minutes for one that nobody listens on."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdigit():
-        socket.create_connection((host, int(port)), timeout=CONNECT_S).close()
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def _check_fits(workers: int, gpus: float) -> None:
@@ -303,7 +291,9 @@ def _check_fits(workers: int, gpus: float) -> None:
             raise BadInput(f"workers={workers} need {asked:g} {kind}s, this Ray has {there.get(kind, 0):g}")
 
 
-def _brief(error: BaseException) -> str:
-    """Return the first and the last line of Ray's long stories."""
+def _text(error: BaseException) -> str:
+    """Return "ErrorType: text" of a task's own error, "CRASH: ..." with the gist of Ray's story of any other."""
+    if isinstance(error, RayTaskError):
+        return f"{type(error.cause).__name__}: {error.cause}"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    return lines[0] if len(lines) == 1 else f"{lines[0]} {lines[-1]:.200}"
+    return f"CRASH: {lines[0]}" if len(lines) == 1 else f"CRASH: {lines[0]} {lines[-1]:.200}"

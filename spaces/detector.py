@@ -9,6 +9,8 @@ import hashlib
 import json
 import pickle
 import re
+import warnings
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,8 +153,12 @@ def _load_folder(folder: Path) -> tuple[DetectionModel, Architecture]:
 
 
 def _unpickle(path: Path) -> DetectionModel:
+    if not zipfile.is_zipfile(path):  # what torch.save writes; older and foreign pickles are not even opened
+        raise BadInput(f"weights: {str(path)!r} {_reason('')}")
     try:
-        checkpoint, _ = torch_safe_load(path, safe_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            checkpoint, _ = torch_safe_load(path, safe_only=True)
     except ModuleNotFoundError as error:
         raise BadInput(f"weights: {str(path)!r} needs code that is not Ultralytics' ({error.name}); refused") from error
     except (TypeError, RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, AttributeError) as error:
@@ -160,13 +166,12 @@ def _unpickle(path: Path) -> DetectionModel:
     network = checkpoint.get("ema") or checkpoint.get("model")
     if not isinstance(network, nn.Module):
         raise BadInput(f"weights: {str(path)!r} holds no network (a bare state dict?); save it with YOLO.save()")
-    if type(network) is not DetectionModel or type(network.model[-1]).__name__ not in ("Detect", "v10Detect"):
+    if type(network) is not DetectionModel or not any(isinstance(layer, Detect) for layer in network.modules()):
         raise BadInput(f"weights: {str(path)!r} is a {type(network).__name__}; only detection models are supported")
     if checkpoint.get("modelopt") or not any(isinstance(layer, nn.BatchNorm2d) for layer in network.modules()):
         raise BadInput(
             f"weights: {str(path)!r} is fused or quantized; BatchNorm is needed, take the training checkpoint"
         )
-    assert isinstance(network.model[-1], Detect)
     return network
 
 

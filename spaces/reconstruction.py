@@ -50,7 +50,7 @@ def observe(parent: nn.Module, images: Tensor, /, *, seed: int) -> Reference:
         height, width = output.shape[2:]
         n_places = min(height * width, max(ROWS // len(output), 1))
         chosen = torch.randperm(height * width, generator=generator)[:n_places]
-        places[name] = torch.stack([chosen // width, chosen % width])
+        places[name] = torch.stack([chosen // width, chosen % width]).to(output.device)
         targets[name] = _at(output, places[name])
 
     hooks = [
@@ -70,7 +70,7 @@ def reconstruct_(subnet: nn.Module, graph: ChannelGraph, chosen: Chosen, referen
         target = reference.targets[name]
         index = kept.get((f"{name}.weight", 0))
         if index is not None:
-            target = target[:, torch.from_numpy(index)]
+            target = target[:, torch.from_numpy(index).to(target.device)]
         _fit_(layer, _patches(inputs[0], layer, reference.places[name]), target)
 
     convolutions = _ordinary_convolutions(subnet)
@@ -111,7 +111,7 @@ def _patches(images: Tensor, layer: nn.Conv2d, places: Tensor) -> Tensor:
     padded = functional.pad(images, (pad_x, pad_x, pad_y, pad_y))
     height, width = layer.kernel_size
     columns = [
-        _at(padded, places * torch.tensor([[step_y], [step_x]]) + torch.tensor([[dy], [dx]]))
+        _at(padded, places * places.new_tensor([[step_y], [step_x]]) + places.new_tensor([[dy], [dx]]))
         for dy in range(height)
         for dx in range(width)
     ]

@@ -118,6 +118,10 @@ class Space:
         ends = self.population_costs(np.stack([self._floor, self._ceiling]))
         return {name: (float(values[0]), float(values[1])) for name, values in ends.items()}
 
+    def log10_size(self) -> float:
+        """Return the decimal logarithm of the number of candidates."""
+        return float(np.log10([len(gene.options) for gene in self.genes]).sum())
+
     def check(self, limits: Mapping[str, float], /) -> None:
         """Make sure that some candidate meets `limits`.
 

@@ -25,7 +25,7 @@ def choose_channels(tensors: Mapping[str, Tensor], graph: ChannelGraph, keep: ND
         axis = graph.axes.get((layer, 0))
         if axis is None:
             continue
-        norms = tensors[layer].detach().abs().flatten(1).sum(1).double().numpy()
+        norms = tensors[layer].detach().abs().flatten(1).sum(1).double().cpu().numpy()
         for index in np.unique(axis.blocks[axis.blocks >= 0]):
             mine = axis.blocks == index
             np.add.at(scores[index], axis.atoms[mine], norms[mine])
@@ -43,7 +43,7 @@ def slice_tensors(tensors: Mapping[str, Tensor], graph: ChannelGraph, chosen: Ch
     sliced = dict(tensors)
     for (name, dimension), index in kept_indices(graph, chosen).items():
         if len(index) < sliced[name].shape[dimension]:
-            sliced[name] = sliced[name].index_select(dimension, torch.from_numpy(index))
+            sliced[name] = sliced[name].index_select(dimension, torch.from_numpy(index).to(sliced[name].device))
     return {name: tensor.clone() if tensor is tensors[name] else tensor for name, tensor in sliced.items()}
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from evaluators.result import Result, Status
 from leaderboards.entry import PARENT, Entry, Quality
 from leaderboards.leaderboard import Leaderboard
+from leaderboards.report import render_report
 from spaces.candidate import Candidate
 
 HOSTILE = "<script>alert('x')</script><img src=x onerror=alert(1)>"
@@ -72,3 +73,30 @@ def make_board() -> Leaderboard:
     broken = Candidate("same", ((BLOCKS[0][0], 8),))
     entries.append(make_entry(HOSTILE, None, candidate=broken, proxy=0.2))
     return Leaderboard(entries, LIMITS)
+
+
+def make_report() -> str:
+    """Return the report of the synthetic run."""
+    recipe = {
+        "weights": "yolo11n.pt", "data": "bccd.yaml", "imgsz": 320, "limits": LIMITS, "strategy": "evolution",
+        "candidates": 120, "front": 6, "finetune": {"epochs": 10, "lr": 1e-3, "batch": 16, "distill": 1.0},
+        "calibration_images": 64, "search_images": 128, "keep_min": 0.2, "align": 8, "seed": 0, "workers": 2,
+    }  # fmt: skip
+    environment = {
+        "python": "3.11.9", "torch": "2.15.0", "ultralytics": "8.4.190", "onnxruntime": "1.31.0", "ray": "2.60.0",
+        "cpu": "2 cores", "threads of a latency run": "1", "system": f"Linux {HOSTILE}",
+    }  # fmt: skip
+    notes = (
+        "The parent is yolo11n.pt, 2.62 M parameters, fine-tuned by its owner.",
+        "The space has 60 blocks; 2 more failed their probe and stay whole.",
+        "Reachable: 0.61 to 3.21 GMACs, 0.31 to 2.62 M parameters.",
+        "64 training images calibrate, 128 others of train rank; the validation split was read once, for this page.",
+    )
+    return render_report(
+        make_board(),
+        make_results(np.random.default_rng(0)),
+        BLOCKS,
+        recipe=recipe,
+        environment=environment,
+        notes=notes,
+    )

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,8 @@ from search.random_search import RandomSearch
 from search.strategy import Strategy
 from spaces.candidate import Candidate
 from spaces.errors import BadInput
+from spaces.graph import Axis, Block, ChannelGraph, Layer
+from spaces.space import Space
 from tests.contracts import StrategyContract
 from tests.search.toy import OBJECTIVES, ToySpace, ignore, measure
 
@@ -44,6 +48,40 @@ def test_evolution_covers_more_than_random_search(tmp_path_factory: pytest.TempP
         drawn = volume(RandomSearch(space, limits, spread=0.05), seed, tmp_path_factory)
         assert drawn < bred <= best
         assert bred > 0.9 * best
+
+
+def chain(n_blocks: int, size: int) -> ChannelGraph:
+    """A chain of 1 x 1 convolutions at 100 positions, whose inner channels may be cut."""
+    whole, atoms = np.full(size, -1), np.arange(size)
+    axes = {}
+    for index in range(n_blocks):
+        axes[f"{index}.weight", 0] = axes[f"{index + 1}.weight", 1] = Axis(whole + 1 + index, atoms)
+    names = tuple(f"{index}.weight" for index in range(n_blocks + 1))
+    return ChannelGraph(
+        blocks=tuple(Block(str(index), size, 1) for index in range(n_blocks)),
+        axes=axes,
+        layers=tuple(Layer(name, 100, is_depthwise=False) for name in names),
+        scales=frozenset(),
+        shapes=dict.fromkeys(names, (size, size, 1, 1)),
+        parameters=names,
+        other_macs=0,
+        kept_whole={},
+    )
+
+
+def test_search_of_a_real_space_stays_inside_its_limits(tmp_path: Path) -> None:
+    space = Space(chain(6, 64), align=4)
+    limit = 0.5 * space.reach()["macs_g"][1]
+
+    def cost(job: Job) -> Result:
+        readings = {"loss": -float(space.decode(job.candidate)[0]), **space.costs(job.candidate)}
+        return Result(*job, Status.DONE, readings, 0.0)
+
+    strategy = NSGA2(space, {"macs_g": limit}, OBJECTIVES, population=10, spread=0.4)
+    with Journal(tmp_path / "journal.jsonl", {}) as journal:
+        results = search(strategy, InProcess(cost), journal, n_candidates=60, seed=0, on_result=ignore)
+    assert all(result.readings["macs_g"] <= limit for result in results)
+    assert len({result.candidate.id for result in results}) == 60
 
 
 def result(number: int, loss: float, macs_g: float, status: Status = Status.DONE) -> Result:

@@ -1,0 +1,38 @@
+"""The benchmarks: each measures a claim and says whether it holds."""
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from leaderboards.benchmarks.cutting import cutting
+from leaderboards.benchmarks.record import Record
+from leaderboards.benchmarks.sampler import sampler
+from spaces.errors import BadInput
+
+BENCHMARKS: Mapping[str, Callable[[], Record]] = {"cutting": cutting, "sampler": sampler}
+
+
+def run(words: Sequence[str], /) -> Record:
+    """Return the record of the benchmark that `words` name.
+
+    Raises:
+        BadInput: none or an unknown one is named.
+    """
+    if len(words) != 1 or words[0] not in BENCHMARKS:
+        close = difflib.get_close_matches(words[0] if words else "", BENCHMARKS, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise BadInput(f"name one benchmark of: {', '.join(BENCHMARKS)}{hint}")
+    return BENCHMARKS[words[0]]()
+
+
+def write_terminal(record: Record, console: Console, /) -> None:
+    """Print `record` for a reader."""
+    table = Table(*record.rows[0], title=record.name)
+    for row in record.rows:
+        table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()))
+    console.print(table)
+    console.print(
+        f"{record.metric}: {record.value:.4g}; target {record.target}: {'holds' if record.holds else 'MISSED'}"
+    )

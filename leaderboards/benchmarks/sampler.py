@@ -1,0 +1,115 @@
+"""Do draws land on the budget, as diverse as rejection sampling's, and is the arithmetic what torch counts?
+
+The peer is the sampler of the YOLOv5 EagleEye port: every block's keep fraction uniform, draws off the target thrown
+away. Both sides have the same legal widths.
+"""
+
+import time
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+from ultralytics.nn.tasks import DetectionModel
+from ultralytics.utils.torch_utils import get_flops
+
+from leaderboards.benchmarks.networks import untrained
+from leaderboards.benchmarks.record import Cell, Record
+from leaderboards.publish import environment
+from spaces.channels import trace_channels
+from spaces.graph import ChannelGraph
+from spaces.space import TOLERANCE, Floats, Keep, Space
+from spaces.subnet import choose_channels, install, slice_tensors
+
+NETWORKS = ("yolov5n", "yolov5s", "yolov8n", "yolov8s", "yolo11n", "yolo11s")
+SHARES = (0.3, 0.4, 0.5, 0.7, 0.9)
+N_DRAWS = 1000
+N_REJECTED = 200_000  # proposals of the peer at most
+N_COUNTED = 4
+IMGSZ = 320
+
+
+def sampler() -> Record:
+    """Return the share of draws that are within 0.5 % below their target, over all networks and targets."""
+    rows: list[dict[str, Cell]] = []
+    for name in NETWORKS:
+        model = untrained(name)
+        graph = trace_channels(model, imgsz=IMGSZ)
+        space = Space(graph)
+        whole = space.reach()["macs_g"][1]
+        counted = _counted_exactly(model, graph, space)
+        theirs = get_flops(model, imgsz=IMGSZ)
+        for share in SHARES:
+            rows.append({"network": name, "share": share, **_row(space, share * whole)})
+            rows[-1] |= {"counts_exactly": counted, "ultralytics_ratio": theirs / (2 * whole)}
+    accepted = float(np.mean([row["on_budget"] for row in rows]))
+    narrowest = min(float(row["spread_ratio"]) for row in rows if row["share"] == 0.5)
+    agree = all(abs(float(row["ultralytics_ratio"]) - 1) <= 0.03 and row["counts_exactly"] for row in rows)
+    return Record(
+        "sampler",
+        f"share of {N_DRAWS} draws within 0.5 % of the target, over all networks and targets",
+        accepted,
+        "1.0, with a mean spread of keep counts at 50 % not below rejection's, MACs and parameters exactly those that "
+        "torch counts, and Ultralytics' figure within 3 %",
+        accepted == 1.0 and narrowest >= 1.0 and agree,
+        rows,
+        environment(),
+        "python run_search.py bench sampler --json",
+    )
+
+
+def _row(space: Space, target: float) -> dict[str, Cell]:
+    started = time.perf_counter()
+    drawn = [space.sample(np.random.default_rng([1, index]), limits={"macs_g": target}) for index in range(N_DRAWS)]
+    ours_ms = (time.perf_counter() - started) / N_DRAWS * 1e3
+    keep = np.stack([space.decode(candidate) for candidate in drawn])
+    use = space.population_costs(keep)["macs_g"] / target
+    started = time.perf_counter()
+    rejection = _rejection(space, target)
+    rejection_ms = (time.perf_counter() - started) / max(len(rejection), 1) * 1e3
+    ratios = _spread(space, keep) / np.maximum(_spread(space, rejection), 1e-9) if len(rejection) > 30 else np.ones(1)
+    return {
+        "on_budget": float(np.mean((use <= 1) & (use >= 1 - TOLERANCE))),
+        "lowest_use": float(use.min()),
+        "distinct": len({candidate.id for candidate in drawn}),
+        "ms_a_draw": ours_ms,
+        "rejection_accepts": len(rejection) / N_REJECTED,
+        "rejection_ms_a_draw": rejection_ms,
+        "spread_ratio": float(ratios.mean()),
+        "narrowest_block_ratio": float(ratios.min()),
+        "blocks_narrower": int((ratios < 0.95).sum()),
+    }
+
+
+def _rejection(space: Space, target: float) -> Keep:
+    """Return the proposals with independent uniform widths that are within 0.5 % of `target`, (n, n_genes)."""
+    rng = np.random.default_rng(2)
+    accepted = []
+    for _ in range(N_REJECTED // 20_000):
+        proposed = np.stack([rng.choice(gene.options, 20_000) for gene in space.genes], 1)
+        use = space.population_costs(proposed)["macs_g"] / target
+        accepted.append(proposed[np.abs(use - 1) <= TOLERANCE])
+    return np.concatenate(accepted)
+
+
+def _spread(space: Space, keep: Keep) -> Floats:
+    """Return the standard deviation of each block's keep fraction, where there is a choice."""
+    sizes = np.array([gene.size for gene in space.genes])
+    has_choice = np.array([len(gene.options) > 1 for gene in space.genes])
+    return (keep / sizes).std(0)[has_choice] if len(keep) else np.zeros(int(has_choice.sum()))
+
+
+def _counted_exactly(model: DetectionModel, graph: ChannelGraph, space: Space) -> bool:
+    """Return whether MACs and parameters of some cut networks are exactly those that torch counts."""
+    tensors = model.state_dict()
+    whole = space.reach()["macs_g"][1]
+    for index in range(N_COUNTED):
+        candidate = space.sample(np.random.default_rng(index), limits={"macs_g": whole * (0.3 + 0.2 * index)})
+        chosen = choose_channels(tensors, graph, space.decode(candidate))
+        subnet = install(model, slice_tensors(tensors, graph, chosen))
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            subnet(torch.zeros(1, 3, IMGSZ, IMGSZ))
+        costs = space.costs(candidate)
+        n_parameters = sum(parameter.numel() for parameter in subnet.parameters())
+        if round(costs["macs_g"] * 2e9) != counter.get_total_flops() or round(costs["params_m"] * 1e6) != n_parameters:
+            return False
+    return True

@@ -1,0 +1,52 @@
+"""What a space holds and which budgets it can reach, before anything is searched."""
+
+from rich.console import Console
+from rich.table import Table
+
+from leaderboards.prepare import Problem
+
+Facts = dict[str, object]
+
+
+def profile(problem: Problem, /) -> Facts:
+    """Return the facts of `problem` as JSON values: classes, costs, reach, limits, blocks, and what is kept whole."""
+    parts = {block.name: block.parts for block in problem.graph.blocks}
+    return {
+        "classes": len(problem.dataset.names),
+        "train": len(problem.dataset.train),
+        "val": len(problem.dataset.val),
+        "parent": dict(problem.parent_costs),
+        "reach": {name: list(ends) for name, ends in problem.space.reach().items()},
+        "limits": dict(problem.limits),
+        "n_candidates_log10": round(problem.space.log10_size(), 1),
+        "blocks": [
+            {"name": gene.name, "channels": gene.size, "parts": parts[gene.name], "options": list(gene.options)}
+            for gene in problem.space.genes
+        ],
+        "kept_whole": dict(problem.graph.kept_whole),
+        "warnings": list(problem.dataset.warnings),
+    }
+
+
+def write_terminal(problem: Problem, console: Console, /) -> None:
+    """Print the profile of `problem` for a reader."""
+    space = problem.space
+    console.print(
+        f"{len(problem.dataset.train)} train and {len(problem.dataset.val)} val images, "
+        f"{len(problem.dataset.names)} classes; {len(space.genes)} blocks, "
+        f"about 10^{space.log10_size():.0f} candidates"
+    )
+    reach = Table("cost", "smallest", "parent", "smallest / parent", "limit", title="budgets in reach")
+    for name, (low, high) in space.reach().items():
+        limit = problem.limits.get(name)
+        reach.add_row(name, f"{low:.4g}", f"{high:.4g}", f"{low / high:.0%}", "" if limit is None else f"{limit:.4g}")
+    console.print(reach)
+    blocks = Table("block", "channels", "may keep", title="what can be cut")
+    for gene, block in zip(space.genes, problem.graph.blocks, strict=True):
+        halves = f" x {block.parts}" if block.parts > 1 else ""
+        blocks.add_row(gene.name, f"{gene.size}{halves}", f"{gene.options[0]} to {gene.size}, {len(gene.options)} ways")
+    console.print(blocks)
+    for name, why in problem.graph.kept_whole.items():
+        console.print(f"kept whole: {name}, {why}", markup=False)
+    for warning in problem.dataset.warnings:
+        console.print(f"warning: {warning}", markup=False)

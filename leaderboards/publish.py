@@ -1,0 +1,135 @@
+"""From the journal to what people read: tables, report, model cards. All of it can be made again at any time."""
+
+import difflib
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import yaml
+
+from leaderboards.entry import PARENT, Entry
+from leaderboards.export import export_other
+from leaderboards.leaderboard import Leaderboard
+from leaderboards.render import write_markdown
+from leaderboards.report import render_report
+from search.journal import Journal, Replay
+from spaces.errors import BadInput
+from spaces.files import write_atomic
+
+LIBRARIES = ("torch", "ultralytics", "ray", "onnxruntime", "numpy", "faster-coco-eval")
+SPACE = "space"
+
+
+def publish(folder: Path, /) -> Leaderboard:
+    """Return the leaderboard of the run in `folder`, with its tables, report and cards written anew.
+
+    Raises:
+        BadInput: `folder` holds no run, or one without finished rows.
+    """
+    journal, recipe = read_run(folder)
+    board = read_board(journal, folder)
+    board.write_csv(folder / "leaderboard.csv")
+    write_markdown(board, folder / "leaderboard.md")
+    results = [journal.results[number] for number in sorted(journal.results)]
+    facts = journal.records(SPACE)[0]
+    report = render_report(board, results, _blocks(facts), recipe, environment(), _notes(facts, journal))
+    write_atomic(folder / "report.html", report)
+    for entry in board.entries:
+        if entry.quality is not None and (folder / "models" / entry.id).is_dir():
+            write_atomic(folder / "models" / entry.id / "card.md", card(entry, board))
+    return board
+
+
+def read_run(folder: Path, /) -> tuple[Replay, Mapping[str, object]]:
+    """Return the journal and the recipe of the run in `folder`.
+
+    Raises:
+        BadInput: it holds no run.
+    """
+    journal = Journal.read(folder / "journal.jsonl")
+    recipe = yaml.safe_load((folder / "recipe.yaml").read_text(encoding="utf-8"))
+    return journal, recipe
+
+
+def read_board(journal: Replay, folder: Path, /) -> Leaderboard:
+    """Return the leaderboard that `journal` tells of.
+
+    Raises:
+        BadInput: no row is finished yet.
+    """
+    entries = [Entry.from_json({k: v for k, v in record.items() if k != "kind"}) for record in journal.records("entry")]
+    if not entries:
+        raise BadInput(f"{str(folder)!r} has no finished rows yet; run the same command again to go on")
+    limits = journal.records(SPACE)[0]["limits"]
+    assert isinstance(limits, dict)
+    return Leaderboard(entries, limits)
+
+
+def environment() -> dict[str, str]:
+    """Return the machine and the versions that the figures belong to."""
+    facts = {"python": platform.python_version(), "system": platform.platform(), "processor": _processor()}
+    return facts | {name: version(name) for name in LIBRARIES}
+
+
+def card(entry: Entry, board: Leaderboard, /) -> str:
+    """Return the model card of one row, in Markdown."""
+    quality, parent = entry.quality, board.parent.quality
+    assert quality is not None
+    beside = f" (parent {parent.map50_95:.3f})" if parent is not None and entry.id != PARENT else ""
+    widths = ", ".join(f"{name} {value}" for name, value in entry.candidate.picks) or "as in the parent"
+    return f"""# {entry.id}
+
+| reading | fp32 (model.onnx) | INT8 (model_int8.onnx) |
+|---|---:|---:|
+| mAP50-95, COCO metric, sealed val split | {quality.map50_95:.4f}{beside} | {quality.int8_map50_95:.4f} |
+| latency, ms, median (p95), ONNX Runtime, CPU, 1 thread, batch 1 | {quality.latency_ms:.2f} ({quality.latency_p95_ms:.2f}) | {quality.int8_latency_ms:.2f} ({quality.int8_latency_p95_ms:.2f}) |
+| size, MB | {quality.size_mb:.2f} | {quality.int8_size_mb:.2f} |
+
+{quality.gflops:.3f} GFLOPs (2 x MACs) at {entry.imgsz} px, {quality.params_m:.3f} M parameters, {entry.epochs} epochs of fine-tuning.
+The ONNX fp32 outputs differ from torch by {quality.onnx_error:.1e} of the largest output.
+INT8: convolutions run as integers in ONNX Runtime; everything after the last convolutions of the head is float.
+
+Channels kept where they differ from the parent: {widths}.
+
+Files: model.safetensors + architecture.json (load without pickle), model.pt (`YOLO("model.pt")`), model.onnx,
+model_int8.onnx. Licence: AGPL-3.0 (Ultralytics).
+"""
+
+
+def _blocks(facts: Mapping[str, object]) -> Sequence[tuple[str, int]]:
+    blocks = facts["blocks"]
+    assert isinstance(blocks, list)
+    return [(str(name), int(size)) for name, size in blocks]
+
+
+def _notes(facts: Mapping[str, object], journal: Replay) -> list[str]:
+    notes = facts["notes"]
+    assert isinstance(notes, list)
+    damaged = [f"{journal.damaged} damaged lines of the journal were set aside."] if journal.damaged else []
+    return [*(str(note) for note in notes), *damaged]
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0]}, {len(names)} cores" if names else platform.processor()
+
+
+def export_row(folder: Path, row: str | None, file_format: str, /) -> Path:
+    """Return the file of one row of the run in `folder` in `file_format`, written if it is not there yet.
+
+    Raises:
+        BadInput: no such row, a row that failed, or a format that cannot be written here.
+    """
+    journal, _ = read_run(folder)
+    rows = {entry.id: entry for entry in read_board(journal, folder).entries}
+    if row not in rows or rows[row].quality is None:
+        close = difflib.get_close_matches(row or "", rows, n=1, cutoff=0.3)
+        done = [name for name, entry in rows.items() if entry.quality is not None]
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise BadInput(f"id must be a finished row of this run ({', '.join(done)}), got {row!r:.60}{hint}")
+    models = folder / "models" / row
+    ready = {"onnx": models / "model.onnx", "int8": models / "model_int8.onnx", "pt": models / "model.pt"}
+    return ready.get(file_format) or export_other(models / "model.pt", file_format, models)

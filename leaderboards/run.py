@@ -1,0 +1,291 @@
+"""A run from recipe to leaderboard: search, fine-tune the front, measure the rows, write everything down.
+
+Every step looks into the journal and the rows' folders first and does only what is missing, so the same command
+resumes a run from wherever it was stopped.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import yaml
+
+from evaluators.dataset import split_holdout
+from evaluators.images import load_images
+from evaluators.latency import measure_latency
+from evaluators.metric import MACS, METRICS, Metric
+from evaluators.result import Result, Status
+from leaderboards.entry import PARENT, Entry, Quality
+from leaderboards.finetune import FinetuneRecipe
+from leaderboards.leaderboard import Leaderboard
+from leaderboards.prepare import EMBEDDED_PARENT, Problem
+from leaderboards.publish import SPACE, publish
+from leaderboards.recipe import EMBEDDED, Recipe
+from leaderboards.worker import MEASURED, Finishing, Workshop, finish_row, make_measure
+from search import on_ray
+from search.evolution import NSGA2
+from search.executor import Executor, InProcess
+from search.journal import Journal
+from search.loop import interruptible, search
+from search.pareto import losses, select_spread
+from search.random_search import RandomSearch
+from search.strategy import Strategy
+from spaces.candidate import Candidate
+from spaces.errors import BadInput, NothingFeasible
+from spaces.files import write_atomic
+from spaces.space import ARITHMETIC_COSTS
+
+LOWEST_SHARE = 0.5  # the first generation of a search for a front starts at half the budget
+LATENCY_SECONDS = 2.0
+DEADLINE_S = 600.0  # for one candidate
+
+
+class Watcher(Protocol):
+    """Who is told how the run goes."""
+
+    def stage(self, text: str) -> None:
+        """A new stage begins."""
+        ...
+
+    def on_result(self, result: Result) -> None:
+        """A candidate was measured."""
+        ...
+
+    def on_epoch(self, name: str, readings: Mapping[str, float]) -> None:
+        """A row finished an epoch of fine-tuning."""
+        ...
+
+
+def run(recipe: Recipe, problem: Problem, watcher: Watcher, /) -> Leaderboard:
+    """Return the leaderboard of the run, with every file of the run folder written.
+
+    Raises:
+        BadInput: the run folder belongs to another recipe or is in use.
+        Interrupted: stopped by a signal; everything finished is on disk.
+        NothingFeasible: the search found no candidate within the limits.
+    """
+    folder = recipe.folder
+    journal_path = _claim(folder)
+    with interruptible(), Journal(journal_path, _identity(recipe, problem)) as journal:
+        write_atomic(folder / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
+        problem = _settle(problem, journal)
+        on_ray.start(recipe.ray_address, recipe.workers)
+        try:
+            workshop = _workshop(recipe, problem)
+            results = _search(recipe, problem, workshop, journal, watcher)
+            front = pick_front(results, _objectives(recipe, problem), recipe.front)
+            if not front:
+                raise NothingFeasible(_nearest_miss(results, problem))
+            _finish_rows(recipe, problem, workshop, front, journal, watcher)
+        finally:
+            on_ray.stop()
+        watcher.stage("writing the leaderboard")
+        return publish(folder)
+
+
+def known_results(folder: Path, /) -> list[Result]:
+    """Return what an earlier call has measured already in the run folder `folder`."""
+    path = folder / "journal.jsonl"
+    return list(Journal.read(path).results.values()) if path.exists() else []
+
+
+def pick_front(results: Sequence[Result], objectives: tuple[Metric, ...], n: int, /) -> list[Result]:
+    """Return up to `n` results to fine-tune: the best by proxy, then those that span the front most widely."""
+    done = [result for result in results if result.status is Status.DONE]
+    if not done:
+        return []
+    points = losses(done, objectives)
+    best = int(np.lexsort((points[:, 1], points[:, 0]))[0])
+    order = [best, *(int(index) for index in select_spread(points, n) if index != best)]
+    unique = {done[index].candidate.id: done[index] for index in order}
+    return list(unique.values())[:n]
+
+
+def _search(recipe: Recipe, problem: Problem, workshop: Workshop, journal: Journal, watcher: Watcher) -> list[Result]:
+    n_known = len(journal.results)
+    watcher.stage(f"searching {recipe.candidates} candidates by {recipe.strategy}, {n_known} known already")
+    holdout = split_holdout(problem.dataset.train, n_holdout=recipe.search_images, seed=recipe.seed)
+    images = load_images(holdout.search, imgsz=recipe.imgsz)
+    make = partial(make_measure, workshop, images, problem.budget, recipe.torch_device)
+    is_complete = n_known >= recipe.candidates
+    executor: Executor = (
+        InProcess(_no_measure if is_complete else make())
+        if (recipe.workers == 1 and recipe.ray_address is None) or is_complete
+        else on_ray.RayExecutor(make, workers=recipe.workers, deadline_s=DEADLINE_S, gpus=_gpus(recipe))
+    )
+    try:
+        return search(
+            _strategy(recipe, problem),
+            executor,
+            journal,
+            n_candidates=recipe.candidates,
+            seed=recipe.seed,
+            on_result=watcher.on_result,
+        )
+    finally:
+        executor.close()
+
+
+def _strategy(recipe: Recipe, problem: Problem) -> Strategy:
+    limits = {name: limit for name, limit in problem.limits.items() if name in ARITHMETIC_COSTS}
+    limits = limits or {MACS.name: problem.parent_costs[MACS.name]}
+    if recipe.strategy == "random":
+        return RandomSearch(problem.space, limits)
+    return NSGA2(problem.space, limits, _objectives(recipe, problem), spread=LOWEST_SHARE)
+
+
+def _objectives(recipe: Recipe, problem: Problem) -> tuple[Metric, ...]:
+    """Return the proxy and the limited costs; MACs where nothing is limited."""
+    costs = tuple(METRICS[name] for name in problem.limits) or (MACS,)
+    return (METRICS[recipe.proxy], *costs)
+
+
+def _workshop(recipe: Recipe, problem: Problem) -> Workshop:
+    holdout = split_holdout(problem.dataset.train, n_holdout=recipe.search_images, seed=recipe.seed)
+    order = np.random.default_rng([recipe.seed, 1]).permutation(len(holdout.rest))[: recipe.calibration_images]
+    calibration = load_images([holdout.rest[index] for index in order], imgsz=recipe.imgsz)
+    return Workshop(problem.parent, problem.graph, problem.space, calibration, recipe.recovery)
+
+
+def _finish_rows(
+    recipe: Recipe,
+    problem: Problem,
+    workshop: Workshop,
+    front: Sequence[Result],
+    journal: Journal,
+    watcher: Watcher,
+) -> None:
+    """Fine-tune, export and measure every row that has no entry yet, the parent among them."""
+    known = {str(record["id"]) for record in journal.records("entry")}
+    scored = {PARENT: None, **{result.candidate.id: result for result in front}}
+    candidates = {row: problem.space.parent if result is None else result.candidate for row, result in scored.items()}
+    missing = [row for row in scored if row not in known]
+    if not missing:
+        return
+    watcher.stage(f"fine-tuning and exporting {len(missing)} rows")
+    models = (recipe.folder / "models").resolve()
+    finishing = Finishing(
+        _finetune_recipe(recipe), problem.dataset.train, problem.dataset.val, models, recipe.torch_device
+    )
+    errors = on_ray.run_trials(
+        partial(finish_row, workshop, finishing, candidates),
+        sorted(missing, key=lambda row: row == PARENT),  # the parent needs no fine-tuning: it fills the last gap
+        workers=recipe.workers,
+        storage=recipe.folder.resolve(),
+        on_report=watcher.on_epoch,
+        gpus=_gpus(recipe),
+    )
+    watcher.stage("timing the rows, one at a time")
+    for row in missing:
+        proxy = _proxy(scored[row], recipe)
+        journal.append("entry", _entry(row, candidates[row], errors[row], proxy, recipe, models / row).to_json())
+
+
+def _entry(row: str, candidate: Candidate, error: str, proxy: float | None, recipe: Recipe, folder: Path) -> Entry:
+    measured = None if error else json.loads((folder / MEASURED).read_text(encoding="utf-8"))
+    quality = None
+    if measured is not None:
+        fp32, int8 = (
+            measure_latency(folder / name, threads=1, max_seconds=LATENCY_SECONDS)
+            for name in ("model.onnx", "model_int8.onnx")
+        )
+        quality = Quality(
+            latency_ms=fp32.median_ms,
+            latency_p95_ms=fp32.p95_ms,
+            int8_latency_ms=int8.median_ms,
+            int8_latency_p95_ms=int8.p95_ms,
+            **{name: value for name, value in measured.items() if name not in ("epochs", "seconds")},
+        )
+    return Entry(
+        id=row,
+        candidate=candidate,
+        strategy=PARENT if row == PARENT else recipe.strategy,
+        status=Status.FAILED if quality is None else Status.DONE,
+        proxy=proxy,
+        proxy_name=recipe.proxy,
+        imgsz=recipe.imgsz,
+        seed=recipe.seed,
+        epochs=0 if measured is None else int(measured["epochs"]),
+        seconds=0.0 if measured is None else float(measured["seconds"]),
+        quality=quality,
+        error=error,
+    )
+
+
+def _proxy(result: Result | None, recipe: Recipe) -> float | None:
+    return None if result is None else result.readings[recipe.proxy]
+
+
+def _finetune_recipe(recipe: Recipe) -> FinetuneRecipe:
+    return FinetuneRecipe(
+        epochs=recipe.finetune_epochs,
+        imgsz=recipe.imgsz,
+        batch=recipe.batch,
+        lr=recipe.lr,
+        distill=recipe.distill,
+        flip=recipe.flip,
+        mosaic=recipe.mosaic,
+        seed=recipe.seed,
+    )
+
+
+def _settle(problem: Problem, journal: Journal) -> Problem:
+    """Return `problem` with the limits the run began with: a percentage of a latency is measured only once."""
+    if not journal.records(SPACE):
+        blocks = [[gene.name, gene.size] for gene in problem.space.genes]
+        journal.append(SPACE, {"limits": dict(problem.limits), "blocks": blocks, "notes": problem.notes()})
+    limits = journal.records(SPACE)[0]["limits"]
+    assert isinstance(limits, dict)
+    return replace(problem, limits=limits)
+
+
+def _claim(folder: Path) -> Path:
+    """Return the journal's path in `folder`, which is made if need be.
+
+    Raises:
+        BadInput: `folder` holds something that is no run, or cannot be written.
+    """
+    try:
+        if folder.is_dir() and any(folder.iterdir()) and not (folder / "journal.jsonl").exists():
+            raise BadInput(f"out: {str(folder)!r} is not empty and holds no run")
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"out: {str(folder)!r} cannot be used: {error.strerror}") from error
+    return folder / "journal.jsonl"
+
+
+def _identity(recipe: Recipe, problem: Problem) -> dict[str, object]:
+    """Return what a journal must agree with to be gone on with: the settings, and the contents behind the paths."""
+    return {**recipe.identity(), "weights": _fingerprint(recipe.weights), "data": problem.dataset.fingerprint}
+
+
+def _fingerprint(weights: str) -> str:
+    path = EMBEDDED_PARENT / "model.safetensors" if weights == EMBEDDED else Path(weights)
+    path = path / "model.safetensors" if path.is_dir() else path
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def _gpus(recipe: Recipe) -> float:
+    return 0.0 if recipe.device == "cpu" else 1 / recipe.workers
+
+
+def _nearest_miss(results: Sequence[Result], problem: Problem) -> str:
+    over = [result for result in results if result.status is Status.OVER_BUDGET]
+    if not over:
+        return f"all {len(results)} candidates failed; the first error is: {results[0].error}"
+    nearest = min(over, key=lambda result: problem.budget.excess(result.readings))
+    values = ", ".join(
+        f"{name} {nearest.readings[name]:.4g} (limit {limit:.4g})"
+        for name, limit in problem.limits.items()
+        if name in nearest.readings
+    )
+    return f"no candidate is within the budget; the nearest is {nearest.candidate.id}: {values}"
+
+
+def _no_measure(job: object) -> Result:
+    raise AssertionError(f"nothing is left to measure, got {job}")
