@@ -67,7 +67,7 @@ def show_selection(words: Sequence[str], console: Console, is_json: bool) -> Non
     journal, _ = read_run(folder)
     board = read_board(journal, folder)
     choice = select(board, read_limits(words[1:], board.parent) or board.limits)
-    path = folder / "models" / choice.entry.id / choice.file_name
+    path = folder / "models" / choice.entry.id / choice.file
     facts = {"id": choice.entry.id, "precision": choice.precision.value, "map50_95": choice.map50_95, "file": str(path)}
     if is_json:
         console.print_json(json.dumps({**facts, "readings": dict(choice.readings)}))

@@ -61,14 +61,14 @@ def render_scene(scans: NDArray[np.float32], classes: NDArray[np.int64], rng: np
     labels = []
     for _ in range(int(rng.integers(2, 10))):
         index = int(rng.integers(len(scans)))
-        alpha = _place(scans[index], size=float(np.exp(rng.uniform(np.log(12), np.log(64)))), rng=rng)
+        alpha = _place(scans[index], size=float(rng.triangular(12, 28, 64)), rng=rng)
         ink = alpha > 0.3
-        if ink.sum() < 12 or (covered[ink] > 0).mean() > 0.25:  # some overlap is wanted, burial is not
+        if ink.sum() < 12 or (covered[ink] > 0).mean() > 0.2:  # some overlap is wanted, burial is not
             continue
         covered[ink] = 1
         _blend_(canvas, alpha, rng)
         labels.append([float(classes[index]), *_box(ink)])
-    noisy = canvas + rng.normal(0, rng.uniform(1, 9), canvas.shape)
+    noisy = canvas + rng.normal(0, rng.uniform(1, 6), canvas.shape)
     return Scene(np.clip(noisy, 0, 255).astype(np.uint8), np.array(labels, np.float64).reshape(-1, 5))
 
 
@@ -95,7 +95,7 @@ def _texture(rng: np.random.Generator) -> NDArray[np.float32]:
     """Return a coloured background: noise of three octaves around a random level, (IMGSZ, IMGSZ, 3)."""
     canvas = np.full((IMGSZ, IMGSZ, 3), rng.uniform(40, 215), np.float32) + rng.normal(0, 18, 3).astype(np.float32)
     for cells in (3, 10, 40):
-        coarse = rng.normal(0, rng.uniform(2, 20), (cells, cells, 3 if rng.random() < 0.5 else 1)).astype(np.float32)
+        coarse = rng.normal(0, rng.uniform(2, 14), (cells, cells, 3 if rng.random() < 0.5 else 1)).astype(np.float32)
         fine = cv2.resize(coarse, (IMGSZ, IMGSZ), interpolation=cv2.INTER_CUBIC)
         canvas += fine.reshape(IMGSZ, IMGSZ, -1)
     return canvas
@@ -114,7 +114,7 @@ def _draw_clutter_(canvas: NDArray[np.float32], scans: NDArray[np.float32], rng:
             cv2.ellipse(
                 canvas, start, axes, float(rng.uniform(0, 180)), 0, float(rng.uniform(90, 360)), colour, thickness
             )
-    for _ in range(int(rng.integers(0, 4))):
+    for _ in range(int(rng.integers(0, 3))):
         fragment = scans[rng.integers(len(scans))].copy()
         rows = slice(0, 5) if rng.random() < 0.5 else slice(3, 8)
         fragment[rows] = 0  # what is left of a digit when most of it is gone
@@ -135,12 +135,12 @@ def _place(scan: Scan, *, size: float, rng: np.random.Generator) -> NDArray[np.f
 
 
 def _blend_(canvas: NDArray[np.float32], alpha: NDArray[np.float32], rng: np.random.Generator) -> None:
-    """Paint `alpha` onto `canvas`, lighter or darker than what lies under it by 25 to 150 levels."""
+    """Paint `alpha` onto `canvas`, lighter or darker than what lies under it by 45 to 160 levels."""
     ink = alpha > 0.3
     ground = float(canvas[ink].mean()) if ink.any() else 128.0
-    contrast = float(np.exp(rng.uniform(np.log(25), np.log(150))))
+    contrast = float(np.exp(rng.uniform(np.log(45), np.log(160))))
     brighter = rng.random() < (0.9 if ground < 90 else 0.1 if ground > 165 else 0.5)
-    colour = ground + (contrast if brighter else -contrast) + rng.normal(0, 14, 3)
+    colour = ground + (contrast if brighter else -contrast) + rng.normal(0, 10, 3)
     canvas *= 1 - alpha[..., None]
     canvas += alpha[..., None] * colour.astype(np.float32)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidGraph, InvalidProtobuf, NoSuchFile
 
 from spaces.errors import BadInput
 
@@ -52,8 +53,8 @@ def open_session(path: Path, *, threads: int) -> ort.InferenceSession:
     options.log_severity_level = 3  # errors only
     try:
         return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except (ort.capi.onnxruntime_pybind11_state.NoSuchFile, ort.capi.onnxruntime_pybind11_state.InvalidProtobuf) as e:
-        raise BadInput(f"{path} must be an ONNX file: {e}") from e
+    except (Fail, InvalidGraph, InvalidProtobuf, NoSuchFile) as error:
+        raise BadInput(f"{path} must be an ONNX file: {error}") from error
 
 
 def measure_latency(path: Path, *, threads: int, max_seconds: float = 2.0) -> Latency:
@@ -99,4 +100,4 @@ def _noise(session: ort.InferenceSession, path: Path) -> NDArray[np.float32]:
     shape = session.get_inputs()[0].shape
     if not all(isinstance(size, int) for size in shape):
         raise BadInput(f"{path} must have an input of static shape, got {shape}")
-    return np.random.default_rng(0).random(shape, dtype=np.float32)
+    return np.asarray(np.random.default_rng(0).random(shape), np.float32)

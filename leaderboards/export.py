@@ -6,6 +6,7 @@ channel, activations to uint8, which is what VNNI kernels take.
 """
 
 import copy
+import io
 import logging
 import os
 import shutil
@@ -31,6 +32,7 @@ from ultralytics.nn.tasks import DetectionModel
 
 from evaluators.latency import open_session
 from spaces.errors import BadInput
+from spaces.files import write_atomic
 
 OPSET = 18  # ONNX Runtime's quantizer refuses 21 and above
 LICENSE = "AGPL-3.0 License (https://ultralytics.com/license)"
@@ -76,15 +78,14 @@ def export_onnx(model: DetectionModel, path: Path, *, imgsz: int) -> Path:
         )
         graph = onnx.load(traced)
     onnx.helper.set_model_props(graph, _metadata(model, imgsz))
-    _write_onnx(graph, path)
+    write_atomic(path, graph.SerializeToString())
     return path
 
 
 def export_int8(onnx_path: Path, path: Path, calibration: Iterable[Images]) -> Path:
     """Write the float ONNX file at `onnx_path` with INT8 convolutions, quantized on `calibration`; return `path`.
 
-    Args:
-        calibration: batches of images like those the model will see; 64 images are enough.
+    64 images like those the model will see are enough of a calibration; their activations' extremes set the scales.
     """
     with tempfile.TemporaryDirectory() as folder, _quiet_root_logger():
         prepared, quantized = Path(folder) / "prepared.onnx", Path(folder) / "int8.onnx"
@@ -104,7 +105,7 @@ def export_int8(onnx_path: Path, path: Path, calibration: Iterable[Images]) -> P
         result = onnx.load(quantized)
     metadata = {entry.key: entry.value for entry in onnx.load(onnx_path).metadata_props}
     onnx.helper.set_model_props(result, metadata)
-    _write_onnx(result, path)
+    write_atomic(path, result.SerializeToString())
     return path
 
 
@@ -127,10 +128,9 @@ def decoding_nodes(graph: onnx.ModelProto) -> list[str]:
 
 
 def compare(model: DetectionModel, onnx_path: Path, images: Images) -> float:
-    """Return the largest difference between the outputs of `model` and of the file, over the largest output of `model`.
+    """Return the largest difference between the outputs of `model` and of the file, over the largest of `model`.
 
-    Args:
-        images: float32 (B, 3, imgsz, imgsz) at the size of the export.
+    The images must be of the size of the export.
     """
     evaluated = copy.deepcopy(model).cpu().float().eval()
     batch = torch.from_numpy(images)
@@ -141,7 +141,10 @@ def compare(model: DetectionModel, onnx_path: Path, images: Images) -> float:
 
 
 def save_pt(model: DetectionModel, path: Path, *, imgsz: int) -> Path:
-    """Write `model` in float32 as a checkpoint that `YOLO(path)` opens, also under ULTRALYTICS_SAFE_LOAD=1; return `path`."""
+    """Write `model` in float32 as a checkpoint that `YOLO(path)` opens; return `path`.
+
+    It holds classes of torch and ultralytics only, so it opens under ULTRALYTICS_SAFE_LOAD=1 too.
+    """
     stored = copy.deepcopy(model).cpu().float().eval().to(memory_format=torch.contiguous_format)
     stored.args = {"imgsz": imgsz, "task": "detect"}
     checkpoint = {
@@ -152,10 +155,9 @@ def save_pt(model: DetectionModel, path: Path, *, imgsz: int) -> Path:
         "version": ultralytics_version,
         "license": LICENSE,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    torch.save(checkpoint, partial)
-    partial.replace(path)
+    content = io.BytesIO()
+    torch.save(checkpoint, content)
+    write_atomic(path, content.getvalue())
     return path
 
 
@@ -238,11 +240,3 @@ def _metadata(model: DetectionModel, imgsz: int) -> dict[str, str]:
         "channels": "3",
         "end2end": str(getattr(model, "end2end", False)),
     }
-
-
-def _write_onnx(graph: onnx.ModelProto, path: Path) -> None:
-    """Write the file, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    onnx.save(graph, partial)
-    partial.replace(path)

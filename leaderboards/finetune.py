@@ -6,6 +6,7 @@ the samples, picks nothing, and returns the averaged weights of the last epoch.
 """
 
 import copy
+import io
 import logging
 import math
 import pickle
@@ -23,6 +24,7 @@ from ultralytics.utils.torch_utils import ModelEMA
 from evaluators.dataset import Sample
 from leaderboards.distill import distillation_loss
 from leaderboards.training_data import Batch, TrainingSet, epoch_batches, n_batches
+from spaces.files import write_atomic
 
 LOG = logging.getLogger(__name__)
 WARM_UP = 0.3  # of the first epoch
@@ -50,7 +52,7 @@ class FinetuneRecipe:
     epochs: int
     imgsz: int
     batch: int = 8
-    lr: float = 2e-3
+    lr: float = 1e-3
     weight_decay: float = 5e-4
     distill: float = 2.0
     flip: float = 0.5
@@ -70,13 +72,13 @@ def finetune(
 ) -> DetectionModel:
     """Return `student` fine-tuned: averaged weights, float32, eval mode, on the CPU, every shape as it came.
 
-    Args:
-        checkpoint: written whole after every epoch; found there, a run of the same recipe goes on from it and ends
-            as if it had never stopped. Anything else found there is overwritten, with a logged reason.
-        report: called after every epoch with `epoch` (from 1), `loss`, `task_loss`, `distill_loss` (means per
-            step) and `seconds`. What it raises ends the fine-tuning.
+    `checkpoint` is written whole after every epoch. If it is there already, a run of the same recipe goes on from it
+    and ends as if it had never stopped; if it is of no use, it is overwritten and the reason is logged.
+    `report` is called after every epoch with `epoch` (from 1), `loss`, `task_loss`, `distill_loss` (means per step)
+    and `seconds`; what it raises ends the fine-tuning. `student` and `parent` are left as they are.
 
     Raises:
+        BadInput: an image can no longer be read.
         FloatingPointError: the loss or its gradient is no longer finite; names the epoch and the step.
     """
     shapes = _shapes(student)
@@ -120,17 +122,16 @@ class _Tuning:
             "updates": self.average.updates,
             "optimizer": self.optimizer.state_dict(),
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{path.name}.partial")
-        torch.save(record, partial)
-        partial.replace(path)
+        content = io.BytesIO()
+        torch.save(record, content)
+        write_atomic(path, content.getvalue())
 
     def resume_(self, path: Path) -> str:
         """Take on the state of the checkpoint; if it is of no use, change nothing and return the reason."""
         try:
             record = torch.load(path, map_location=next(self.student.parameters()).device, weights_only=True)
-        except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as e:
-            return f"cannot be read ({type(e).__name__})"
+        except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+            return f"cannot be read ({type(error).__name__})"
         if not isinstance(record, dict) or record.get("key") != self._key:
             return "is of another recipe or data set"
         if {name: tuple(value.shape) for name, value in record["student"].items()} != _shapes(self.student):
@@ -210,7 +211,7 @@ def _train_epoch_(tuning: _Tuning, data: TrainingSet, loss: _Loss, recipe: Finet
 
 
 def _train_step_(tuning: _Tuning, loss: _Loss, batch: Batch) -> Tensor:
-    """Take one step and return the task's loss, the parent's, and the norm of the gradient; unless one is not finite."""
+    """Return the task's loss, the parent's, and the norm of the gradient (3,); take the step if all are finite."""
     device = next(tuning.student.parameters()).device
     images = batch.images.to(device).float().div_(255)
     targets = {name: value.to(device) for name, value in batch.targets.items()}
@@ -227,7 +228,8 @@ def _train_step_(tuning: _Tuning, loss: _Loss, batch: Batch) -> Tensor:
 
 def _optimizer(student: DetectionModel, recipe: FinetuneRecipe) -> torch.optim.AdamW:
     """Return AdamW over everything but the fixed weights of the box decoding; sets what is trainable on the way."""
-    decayed, others = [], []
+    decayed: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
     for name, parameter in student.named_parameters():
         parameter.requires_grad_(".dfl." not in name)
         if parameter.requires_grad:
@@ -249,7 +251,9 @@ def _teacher(parent: DetectionModel, device: torch.device) -> DetectionModel:
 
 def _dense(raw: Mapping[str, Tensor] | Mapping[str, Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
     """Return the raw outputs of the branch that matches many anchors to an object."""
-    return raw.get("one2many", raw)  # type: ignore[return-value]
+    if "one2many" in raw:
+        return raw["one2many"]  # type: ignore[return-value]
+    return raw  # type: ignore[return-value]
 
 
 def _shapes(model: nn.Module) -> Shapes:

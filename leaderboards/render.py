@@ -60,9 +60,9 @@ def _rich_table(table: Table) -> RichTable:
     is_plain = all(row.base == table.rows[0].base for row in table.rows)
     rich_table = RichTable(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
     rich_table.add_column("#", justify="right", no_wrap=True)
-    rich_table.add_column("id", no_wrap=True, max_width=10)
+    rich_table.add_column("id", no_wrap=True, overflow="crop", max_width=10)
     if not is_plain:
-        rich_table.add_column("base", no_wrap=True, max_width=12)
+        rich_table.add_column("base", no_wrap=True, overflow="crop", max_width=12)
     for title, unit in table.headings:
         rich_table.add_column(Text(_stacked(title, unit)), justify="right", no_wrap=True)
     rich_table.add_column("front", justify="center", no_wrap=True)

@@ -51,27 +51,41 @@ def render_report(
     failures = _failures(board, results)
     return _template().render(
         plotly=get_plotlyjs(),
-        headline=findings.headline(board),
-        tiles=findings.tiles(board),
         table=tabulate(board, is_brief=False),
+        tiles=findings.tiles(board),
         limits=dict(board.limits),
-        trade_offs=[charts.trade_off(board, results, axis) for axis in charts.AXES],
+        sentences=_sentences(board, results),
+        charts=_charts(board, results, blocks),
         has_cloud=board.proxy is MAP,
-        agreement=charts.agreement(board) if agreement(board) else "",
-        agreement_sentence=findings.agreement_sentence(board),
-        explored=charts.explored(board, results),
-        progress=charts.progress(board, results),
-        search_sentence=findings.search_sentence(results),
-        widths=charts.widths(board, blocks),
         n_blocks=len(blocks),
-        precisions=charts.precisions(board),
-        int8_sentence=findings.int8_sentence(board),
         failures=failures[:MAX_FAILURES],
         n_failures=len(failures),
         notes=[one_line(note, width=1000) for note in notes],
         environment=dict(environment),
         recipe=dict(_flat(recipe)),
     )
+
+
+def _sentences(board: Leaderboard, results: Sequence[Result]) -> dict[str, str]:
+    """Return what the page says, by the names that the template uses."""
+    return {
+        "headline": findings.headline(board),
+        "agreement": findings.agreement_sentence(board),
+        "search": findings.search_sentence(results),
+        "int8": findings.int8_sentence(board),
+    }
+
+
+def _charts(board: Leaderboard, results: Sequence[Result], blocks: Sequence[tuple[str, int]]) -> dict[str, str]:
+    """Return the charts as HTML, by the names that the template uses."""
+    return {
+        **{axis.name: charts.trade_off(board, results, axis) for axis in charts.AXES},
+        "agreement": charts.agreement(board) if agreement(board) else "",
+        "precisions": charts.precisions(board),
+        "explored": charts.explored(board, results),
+        "progress": charts.progress(board, results),
+        "widths": charts.widths(board, blocks),
+    }
 
 
 def _template() -> Template:

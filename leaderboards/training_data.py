@@ -93,12 +93,8 @@ def epoch_batches(
 ) -> Iterator[Batch]:
     """Yield the batches of one epoch: every sample once, in the epoch's own order, in sizes that differ by at most 1.
 
-    Args:
-        epoch: counted from 0.
-        batch: the largest batch.
-        flip: the probability that an image is mirrored.
-        mosaic: the probability that an image is one corner of a mosaic of four.
-        seed: with `epoch` and the sample's index, the only source of chance.
+    `epoch` counts from 0; `batch` is the largest size; `flip` and `mosaic` are the probabilities that an image is
+    mirrored and that it is one corner of a mosaic of four. All chance comes from (`seed`, `epoch`, index).
     """
     order = np.random.default_rng([seed, epoch]).permutation(len(data))
     for chosen in np.array_split(order, n_batches(len(data), batch)):
@@ -155,7 +151,7 @@ def _draw_(canvas: Image, shot: Shot, corner: tuple[float, float], zoom: float) 
     seen = placed.clip(0, np.tile(np.array([width, height], np.float32), 2))
     sides, whole = seen[:, 2:] - seen[:, :2], placed[:, 2:] - placed[:, :2]
     is_kept = (sides > MIN_SIDE).all(1) & (sides.prod(1) > MIN_VISIBLE * whole.prod(1))
-    return np.hstack([shot.boxes[:, :1], seen])[is_kept].astype(np.float32)
+    return np.asarray(np.hstack([shot.boxes[:, :1], seen])[is_kept], np.float32)
 
 
 def _recolour(image: Image, rng: np.random.Generator) -> Image:

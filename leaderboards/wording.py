@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable
 
-MISSING = "–"  # noqa: RUF001 (a dash that lines up with digits)
+MISSING = "-"
 
 
 def decimals(values: Iterable[float]) -> int:
@@ -25,4 +25,4 @@ def percent(share: float) -> str:
 def one_line(text: str, *, width: int = 400) -> str:
     """Return `text` on one line of at most `width` characters, without control characters."""
     clean = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
-    return clean if len(clean) <= width else f"{clean[: width - 1]}…"
+    return clean if len(clean) <= width else f"{clean[: max(width - 3, 0)]}..."[:width]

@@ -246,6 +246,10 @@ class _Log(tune.Callback):  # type: ignore[misc]  # ray is untyped
         self.outcomes: dict[str, str] = {}
         self._on_report = on_report
 
+    def __getstate__(self) -> dict[str, object]:
+        """Return nothing: Tune saves its callbacks, but what this one calls lives in this process only."""
+        return {}
+
     def on_trial_result(self, *, trial: Trial, result: Mapping[str, Mapping[str, float]], **_: object) -> None:
         if "readings" in result:
             self._on_report(trial.config["name"], result["readings"])

@@ -39,7 +39,7 @@ def test_frame_has_the_fixed_columns_first_and_the_parent_on_top() -> None:
     frame = make_board().frame()
     assert tuple(frame.columns) == COLUMNS
     assert COLUMNS[: len(FACE)] == FACE
-    assert list(frame["id"])[0] == PARENT
+    assert frame["id"].iloc[0] == PARENT
     assert len(frame) == 7
 
 

@@ -24,6 +24,13 @@ def test_terminal_table_fits_and_is_plain_where_there_is_no_terminal() -> None:
     assert all(line.isprintable() for line in lines)
 
 
+def test_a_stream_that_knows_only_ascii_gets_the_table_too() -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    write_terminal(make_board(), Console(file=stream))
+    stream.flush()
+    assert b"0.474" in stream.buffer.getvalue()
+
+
 def test_no_number_is_cut_even_with_a_base_column_and_large_values() -> None:
     board = make_board()
     entry = board.rows[0]

@@ -91,7 +91,7 @@ def test_many_failures_are_counted_but_not_all_listed() -> None:
 
 
 def test_settings_that_are_no_text_are_shown_as_json() -> None:
-    recipe = {"limits": {}, "front": None, "names": ["a"], "seed": 0}
+    recipe: dict[str, object] = {"limits": {}, "front": None, "names": ["a"], "seed": 0}
     text = "".join(Page(render_report(make_board(), [], BLOCKS, recipe=recipe, environment={}, notes=())).texts)
     assert json.dumps(recipe["names"]) in text
     assert "null" in text

@@ -82,7 +82,7 @@ def test_limits_that_are_met_one_by_one_but_not_together_are_told_apart() -> Non
 def test_without_a_measured_row_the_first_error_is_told() -> None:
     board = board_of([], {})
     failed = replace(board.parent, quality=None, status=Status.FAILED, error="OSError: disk full")
-    with pytest.raises(NothingFeasible, match="not one was measured.*disk full"):
+    with pytest.raises(NothingFeasible, match=r"not one was measured.*disk full"):
         select(Leaderboard([failed], {}), {"gflops": 1.0})
 
 
