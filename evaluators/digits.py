@@ -131,7 +131,7 @@ def _place(scan: Scan, *, size: float, rng: np.random.Generator) -> NDArray[np.f
     centre = rng.uniform(0.4 * size, IMGSZ - 0.4 * size, 2)
     shift = centre - matrix @ np.array([3.5, 3.5])
     placed = cv2.warpAffine(scan, np.column_stack([matrix, shift]), (IMGSZ, IMGSZ), flags=cv2.INTER_CUBIC)
-    return np.clip(placed, 0, 1).astype(np.float32)
+    return np.asarray(np.clip(placed, 0, 1), np.float32)
 
 
 def _blend_(canvas: NDArray[np.float32], alpha: NDArray[np.float32], rng: np.random.Generator) -> None:

@@ -6,10 +6,10 @@ the samples, picks nothing, and returns the averaged weights of the last epoch.
 """
 
 import copy
+import hashlib
 import io
 import logging
 import math
-import pickle
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -113,7 +113,7 @@ class _Tuning:
         self._key = {**asdict(recipe), "n_steps": n_steps}
 
     def save(self, path: Path) -> None:
-        """Write the checkpoint, whole or not at all."""
+        """Write the checkpoint, whole or not at all: its SHA-256, then what `torch.save` makes of it."""
         record = {
             "key": self._key,
             "epoch": self.epoch,
@@ -124,15 +124,17 @@ class _Tuning:
         }
         content = io.BytesIO()
         torch.save(record, content)
-        write_atomic(path, content.getvalue())
+        write_atomic(path, hashlib.sha256(content.getbuffer()).digest() + content.getvalue())
 
     def resume_(self, path: Path) -> str:
         """Take on the state of the checkpoint; if it is of no use, change nothing and return the reason."""
-        try:
-            record = torch.load(path, map_location=next(self.student.parameters()).device, weights_only=True)
-        except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
-            return f"cannot be read ({type(error).__name__})"
-        if not isinstance(record, dict) or record.get("key") != self._key:
+        content = path.read_bytes()
+        digest, payload = content[:32], content[32:]
+        if hashlib.sha256(payload).digest() != digest:
+            return "is damaged"
+        device = next(self.student.parameters()).device
+        record = torch.load(io.BytesIO(payload), map_location=device, weights_only=True)
+        if record["key"] != self._key:
             return "is of another recipe or data set"
         if {name: tuple(value.shape) for name, value in record["student"].items()} != _shapes(self.student):
             return "is of a network of other shapes"

@@ -78,17 +78,19 @@ def card(entry: Entry, board: Leaderboard, /) -> str:
     assert quality is not None
     beside = f" (parent {parent.map50_95:.3f})" if parent is not None and entry.id != PARENT else ""
     widths = ", ".join(f"{name} {value}" for name, value in entry.candidate.picks) or "as in the parent"
+    fp32_time = f"{quality.latency_ms:.2f} ({quality.latency_p95_ms:.2f})"
+    int8_time = f"{quality.int8_latency_ms:.2f} ({quality.int8_latency_p95_ms:.2f})"
     return f"""# {entry.id}
 
 | reading | fp32 (model.onnx) | INT8 (model_int8.onnx) |
 |---|---:|---:|
 | mAP50-95, COCO metric, sealed val split | {quality.map50_95:.4f}{beside} | {quality.int8_map50_95:.4f} |
-| latency, ms, median (p95), ONNX Runtime, CPU, 1 thread, batch 1 | {quality.latency_ms:.2f} ({quality.latency_p95_ms:.2f}) | {quality.int8_latency_ms:.2f} ({quality.int8_latency_p95_ms:.2f}) |
-| size, MB | {quality.size_mb:.2f} | {quality.int8_size_mb:.2f} |
+| latency in ms, median (p95), ONNX Runtime, CPU, 1 thread, batch 1 | {fp32_time} | {int8_time} |
+| size in MB | {quality.size_mb:.2f} | {quality.int8_size_mb:.2f} |
 
-{quality.gflops:.3f} GFLOPs (2 x MACs) at {entry.imgsz} px, {quality.params_m:.3f} M parameters, {entry.epochs} epochs of fine-tuning.
-The ONNX fp32 outputs differ from torch by {quality.onnx_error:.1e} of the largest output.
-INT8: convolutions run as integers in ONNX Runtime; everything after the last convolutions of the head is float.
+{quality.gflops:.3f} GFLOPs (2 x MACs) at {entry.imgsz} px, {quality.params_m:.3f} M parameters,
+{entry.epochs} epochs of fine-tuning. The ONNX fp32 outputs differ from torch by {quality.onnx_error:.1e} of the
+largest output. INT8: convolutions run as integers; what comes after the head's last convolutions is float.
 
 Channels kept where they differ from the parent: {widths}.
 

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from leaderboards.entry import Entry
 from spaces.build import Recovery
 from spaces.errors import BadInput
+from spaces.importance import Importance
 
 EMBEDDED = "digits"
 LIMITS = ("gflops", "macs_g", "params_m", "size_mb", "latency_ms")
@@ -74,13 +75,14 @@ class Recipe(BaseModel):
     bits: Annotated[tuple[int, ...], AfterValidator(_no_bits)] = ()
     strategy: Literal["random", "nsga2"] = "nsga2"
     proxy: Literal["map50_95", "loss"] = "map50_95"
+    importance: Importance = Importance.CONTRIBUTION
     recovery: Recovery = Recovery.RECONSTRUCT
     candidates: int = Field(120, ge=1, le=1_000_000)
     front: int = Field(4, ge=1, le=1000)
     finetune_epochs: int = Field(10, ge=0, le=10_000)
-    batch: int = Field(16, ge=1, le=1024)
+    batch: int = Field(8, ge=1, le=1024)
     lr: float = Field(1e-3, gt=0, le=1)
-    distill: float = Field(1.0, ge=0, le=100)
+    distill: float = Field(2.0, ge=0, le=100)
     flip: float = Field(0.5, ge=0, le=1)
     mosaic: float = Field(0.0, ge=0, le=1)
     calibration_images: int = Field(32, ge=1, le=4096)

@@ -149,7 +149,7 @@ def _workshop(recipe: Recipe, problem: Problem) -> Workshop:
     holdout = split_holdout(problem.dataset.train, n_holdout=recipe.search_images, seed=recipe.seed)
     order = np.random.default_rng([recipe.seed, 1]).permutation(len(holdout.rest))[: recipe.calibration_images]
     calibration = load_images([holdout.rest[index] for index in order], imgsz=recipe.imgsz)
-    return Workshop(problem.parent, problem.graph, problem.space, calibration, recipe.recovery)
+    return Workshop(problem.parent, problem.graph, problem.space, calibration, recipe.importance, recipe.recovery)
 
 
 def _finish_rows(

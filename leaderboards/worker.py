@@ -26,6 +26,7 @@ from spaces.candidate import Candidate
 from spaces.detector import save_detector
 from spaces.files import write_atomic
 from spaces.graph import ChannelGraph
+from spaces.importance import Importance
 from spaces.space import Space
 
 MEASURED = "measured.json"
@@ -44,12 +45,20 @@ class Workshop:
     graph: ChannelGraph
     space: Space
     calibration: Images
+    importance: Importance
     recovery: Recovery
 
     def builder(self, device: str) -> Builder:
         """Return what makes a network of a candidate, on `device`."""
         images = self.calibration.tensor().to(device)
-        return Builder(self.parent.to(device), self.graph, self.space, images=images, recovery=self.recovery)
+        return Builder(
+            self.parent.to(device),
+            self.graph,
+            self.space,
+            images=images,
+            importance=self.importance,
+            recovery=self.recovery,
+        )
 
 
 @dataclass(frozen=True, eq=False)

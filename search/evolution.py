@@ -1,4 +1,8 @@
-"""NSGA-II: the front breeds, the budget comes first."""
+"""NSGA-II: the front breeds, the budget comes first.
+
+The first generation ranges from uniform width to independent widths: on the digits parent at half the MACs uniform
+draws keep .35 to .39 mAP before any training and independent ones .12 to .33, but only these can be better.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
@@ -99,7 +103,9 @@ class NSGA2:
 
     def _draw(self, rng: np.random.Generator) -> Candidate:
         if not self._parents:
-            return spread_draw(self._space, rng, limits=self._limits, spread=self._spread)
+            return spread_draw(
+                self._space, rng, limits=self._limits, spread=self._spread, diversity=float(rng.random())
+            )
         first = self._tournament(rng)
         if rng.random() < self._crossover:
             return self._space.cross(first, self._tournament(rng), rng, limits=self._limits)

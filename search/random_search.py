@@ -15,8 +15,8 @@ TRIES = 100  # draws after which a repeated candidate is accepted: the space may
 class Sampled(Protocol):
     """A space that can be drawn from."""
 
-    def sample(self, rng: np.random.Generator, /, *, limits: Mapping[str, float]) -> Candidate:
-        """Return a random candidate that uses its tightest limit and exceeds none."""
+    def sample(self, rng: np.random.Generator, /, *, limits: Mapping[str, float], diversity: float = 1.0) -> Candidate:
+        """Return a random candidate that uses its tightest limit and exceeds none; `diversity` 0 is uniform width."""
         ...
 
 
@@ -57,7 +57,7 @@ class RandomSearch:
 
 
 def spread_draw(
-    space: Sampled, rng: np.random.Generator, /, *, limits: Mapping[str, float], spread: float
+    space: Sampled, rng: np.random.Generator, /, *, limits: Mapping[str, float], spread: float, diversity: float = 1.0
 ) -> Candidate:
     """Return a draw on `limits` times a factor that is log-uniform in (spread, 1].
 
@@ -69,10 +69,11 @@ def spread_draw(
     for _ in range(TRIES):
         factor = spread ** rng.random()
         try:
-            return space.sample(rng, limits={name: limit * factor for name, limit in limits.items()})
+            scaled = {name: limit * factor for name, limit in limits.items()}
+            return space.sample(rng, limits=scaled, diversity=diversity)
         except OutOfReach:
             continue
-    return space.sample(rng, limits=limits)
+    return space.sample(rng, limits=limits, diversity=diversity)
 
 
 def draw_new(draw: Callable[[], Candidate], /, *, asked: set[Candidate]) -> Candidate:

@@ -9,6 +9,7 @@ from ultralytics.nn.tasks import DetectionModel
 from spaces.calibration import calibrate_bn_
 from spaces.candidate import Candidate
 from spaces.graph import ChannelGraph
+from spaces.importance import Importance, contribution, l1
 from spaces.reconstruction import observe, reconstruct_
 from spaces.space import Space
 from spaces.subnet import choose_channels, install, skeleton_of, slice_tensors
@@ -32,7 +33,14 @@ class Builder:
     """
 
     def __init__(
-        self, parent: DetectionModel, graph: ChannelGraph, space: Space, *, images: Tensor, recovery: Recovery
+        self,
+        parent: DetectionModel,
+        graph: ChannelGraph,
+        space: Space,
+        *,
+        images: Tensor,
+        importance: Importance = Importance.CONTRIBUTION,
+        recovery: Recovery,
     ) -> None:
         self._tensors = parent.state_dict()
         self._skeleton = skeleton_of(parent)
@@ -40,6 +48,8 @@ class Builder:
         self._space = space
         self._images = images
         self._recovery = recovery
+        is_l1 = importance is Importance.L1
+        self._scores = l1(self._tensors, graph) if is_l1 else contribution(parent, graph, images)
         self._reference = observe(parent, images, seed=0) if recovery is Recovery.RECONSTRUCT else None
 
     def __call__(self, candidate: Candidate, /) -> DetectionModel:
@@ -49,7 +59,7 @@ class Builder:
             BadInput: the candidate is not of this space.
         """
         keep = self._space.decode(candidate)
-        chosen = choose_channels(self._tensors, self._graph, keep)
+        chosen = choose_channels(self._graph, self._scores, keep)
         subnet = install(self._skeleton, slice_tensors(self._tensors, self._graph, chosen))
         assert isinstance(subnet, DetectionModel)
         subnet = subnet.to(memory_format=torch.channels_last)

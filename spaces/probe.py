@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from spaces.graph import ChannelGraph
+from spaces.importance import l1
 from spaces.subnet import Chosen, choose_channels, install, mask_tensors, skeleton_of, slice_tensors
 
 TOLERANCE = 1e-4  # of the largest output; float32 leaves about 1e-6
@@ -48,11 +49,12 @@ class _Tester:
     def __init__(self, model: nn.Module, graph: ChannelGraph) -> None:
         self._graph = graph
         self._tensors = model.state_dict()
+        self._scores = l1(self._tensors, graph)
         self._skeleton = skeleton_of(model)
         self._image = torch.rand(1, 3, PROBE_SIZE, PROBE_SIZE, generator=torch.Generator().manual_seed(0))
 
     def error(self, keep: NDArray[np.int64]) -> float:
-        chosen: Chosen = choose_channels(self._tensors, self._graph, keep)
+        chosen: Chosen = choose_channels(self._graph, self._scores, keep)
         cut = self._run(slice_tensors(self._tensors, self._graph, chosen))
         masked = self._run(mask_tensors(self._tensors, self._graph, chosen))
         pairs = list(zip(cut, masked, strict=True))

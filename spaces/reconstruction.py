@@ -20,8 +20,8 @@ from spaces.calibration import calibrate_bn_
 from spaces.graph import ChannelGraph
 from spaces.subnet import Chosen, kept_indices
 
-ROWS = 2048  # sampled output places a layer, over all images
-RIDGE = 0.1  # of the mean variance of the inputs; 0.01 loses up to 0.04 mAP at half the MACs of bccd_yolov5nu
+ROWS = 4096  # sampled output places a layer, over all images
+RIDGE = 0.2  # of the mean variance of the inputs; 0.03 loses about 0.05 mAP at half the MACs of the digits parent
 
 
 @dataclass(frozen=True)
@@ -87,18 +87,19 @@ def _ordinary_convolutions(model: nn.Module) -> dict[str, nn.Conv2d]:
 
 
 def _fit_(layer: nn.Conv2d, inputs: Tensor, target: Tensor) -> None:
-    """Set the weights of `layer` to those that map `inputs` (n, d) to `target` (n, channels) with least loss."""
+    """Set the weights of `layer` to those that map `inputs` (n, d) to `target` (n, channels) with least loss.
+
+    Raises:
+        torch.linalg.LinAlgError: the inputs are not finite.
+    """
     mean_in, mean_out = inputs.mean(0), target.mean(0)
     x, y = inputs - mean_in, target - mean_out
     weights = layer.weight.flatten(1).T  # (d, channels)
     gram = x.T @ x
-    ridge = RIDGE * gram.diagonal().mean() + 1e-6
-    gram.diagonal().add_(ridge)
-    # min |x w - y|^2 + ridge |w - w0|^2  <=>  (x'x + ridge) (w - w0) = x' (y - x w0)
-    factor, failed = torch.linalg.cholesky_ex(gram)
-    if failed:
-        return
-    weights = weights + torch.cholesky_solve(x.T @ (y - x @ weights), factor)
+    # min |x w - y|^2 + ridge |w - w0|^2  <=>  (x'x + ridge) (w - w0) = x'y - x'x w0
+    residual = x.T @ y - gram @ weights
+    gram.diagonal().add_(RIDGE * gram.diagonal().mean() + 1e-6)
+    weights = weights + torch.cholesky_solve(residual, torch.linalg.cholesky(gram))
     layer.weight.copy_(weights.T.reshape(layer.weight.shape))
     if layer.bias is not None:
         layer.bias.copy_(mean_out - mean_in @ weights)

@@ -134,16 +134,19 @@ class Space:
                     f"{name} {limits[name]:.4g} is out of reach: this space goes from {low:.4g} to {high:.4g}"
                 )
 
-    def sample(self, rng: np.random.Generator, /, *, limits: Mapping[str, float]) -> Candidate:
+    def sample(self, rng: np.random.Generator, /, *, limits: Mapping[str, float], diversity: float = 1.0) -> Candidate:
         """Return a random candidate that uses its tightest limit to within 0.5 % and exceeds none.
 
         A direction is drawn (a weight for each block) and its scale is bisected until the cost meets the limit:
         the keep fraction of a block is u ** scale of its range, so the widths are as diverse as independent uniform
         draws are and yet on budget. Limits at or above the parent's costs give unconstrained draws.
+
+        Args:
+            diversity: 1 for independent widths, towards 0 for the same keep fraction everywhere.
         """
         self.check(limits)
         for _ in range(64):
-            draw = rng.beta(0.8, 0.8, len(self.genes))
+            draw = 0.5 + diversity * (rng.beta(0.8, 0.8, len(self.genes)) - 0.5)
             if self._use(self._ceiling, limits) <= 1:
                 return self.encode(self._rounded(self._floor + (self._ceiling - self._floor) * draw))
             keep = self._settle(self._scaled(draw, limits), rng, limits)

@@ -10,25 +10,13 @@ from torch import Tensor, nn
 from ultralytics.nn.modules.block import C2f
 
 from spaces.graph import ChannelGraph
+from spaces.importance import Scores
 
 Chosen = tuple[NDArray[np.bool_], ...]  # for each block, which of its parts * size channels stay
 
 
-def choose_channels(tensors: Mapping[str, Tensor], graph: ChannelGraph, keep: NDArray[np.int64], /) -> Chosen:
-    """Return the `keep[i]` channels of each part of block i whose filters have the largest L1 norm.
-
-    A block that several convolutions make (a residual sum) is scored by the sum over all of them.
-    Ties go to the lower index. Source: Li 2017, Pruning filters for efficient convnets (arXiv:1608.08710).
-    """
-    scores = [np.zeros(block.parts * block.size) for block in graph.blocks]
-    for layer in dict.fromkeys(layer.weight for layer in graph.layers):
-        axis = graph.axes.get((layer, 0))
-        if axis is None:
-            continue
-        norms = tensors[layer].detach().abs().flatten(1).sum(1).double().cpu().numpy()
-        for index in np.unique(axis.blocks[axis.blocks >= 0]):
-            mine = axis.blocks == index
-            np.add.at(scores[index], axis.atoms[mine], norms[mine])
+def choose_channels(graph: ChannelGraph, scores: Scores, keep: NDArray[np.int64], /) -> Chosen:
+    """Return the `keep[i]` channels of each part of block i with the highest scores; ties go to the lower index."""
     chosen = []
     for block, score, k in zip(graph.blocks, scores, keep, strict=True):
         ranks = np.argsort(-score.reshape(block.parts, block.size), axis=1, kind="stable")

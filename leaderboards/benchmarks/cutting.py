@@ -5,7 +5,7 @@ import time
 import numpy as np
 
 from leaderboards.benchmarks.networks import untrained
-from leaderboards.benchmarks.record import Record
+from leaderboards.benchmarks.record import Cell, Record
 from leaderboards.publish import environment
 from spaces.channels import trace_channels
 from spaces.probe import TOLERANCE, cut_error, probe
@@ -15,7 +15,7 @@ NETWORKS = ("yolov5n", "yolov5s", "yolov8n", "yolov8s", "yolo11n", "yolo11s")
 
 def cutting() -> Record:
     """Return the largest error over all blocks of all networks, relative to the largest output."""
-    rows = []
+    rows: list[dict[str, Cell]] = []
     for name in NETWORKS:
         model = untrained(name)
         started = time.perf_counter()

@@ -17,6 +17,7 @@ from leaderboards.benchmarks.record import Cell, Record
 from leaderboards.publish import environment
 from spaces.channels import trace_channels
 from spaces.graph import ChannelGraph
+from spaces.importance import l1
 from spaces.space import TOLERANCE, Floats, Keep, Space
 from spaces.subnet import choose_channels, install, slice_tensors
 
@@ -104,7 +105,7 @@ def _counted_exactly(model: DetectionModel, graph: ChannelGraph, space: Space) -
     whole = space.reach()["macs_g"][1]
     for index in range(N_COUNTED):
         candidate = space.sample(np.random.default_rng(index), limits={"macs_g": whole * (0.3 + 0.2 * index)})
-        chosen = choose_channels(tensors, graph, space.decode(candidate))
+        chosen = choose_channels(graph, l1(tensors, graph), space.decode(candidate))
         subnet = install(model, slice_tensors(tensors, graph, chosen))
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             subnet(torch.zeros(1, 3, IMGSZ, IMGSZ))

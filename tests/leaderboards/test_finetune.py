@@ -128,7 +128,7 @@ def test_stopped_run_ends_as_the_uninterrupted_one(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["stopped.pt", "whole.pt"]
 
 
-@pytest.mark.parametrize("damage", ["cut", "text", "empty", "other shapes", "other recipe"])
+@pytest.mark.parametrize("damage", ["cut", "flipped", "text", "empty", "other shapes", "other recipe"])
 def test_useless_checkpoint_starts_again_and_says_why(
     samples: tuple[Sample, ...], tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
 ) -> None:
@@ -137,6 +137,10 @@ def test_useless_checkpoint_starts_again_and_says_why(
     match damage:
         case "cut":
             path.write_bytes(path.read_bytes()[:-1000])
+        case "flipped":
+            content = bytearray(path.read_bytes())
+            content[len(content) // 2] ^= 1  # in the middle of a tensor, where no unpickler looks
+            path.write_bytes(content)
         case "text":
             path.write_text("no checkpoint")
         case "empty":

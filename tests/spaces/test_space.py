@@ -8,6 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from spaces.candidate import Candidate
 from spaces.channels import trace_channels
 from spaces.errors import BadInput, OutOfReach
+from spaces.importance import l1
 from spaces.space import Space
 from spaces.subnet import choose_channels, install, slice_tensors
 from tests.spaces.networks import detector
@@ -62,7 +63,7 @@ def test_costs_equal_the_counted_macs_and_parameters_of_the_cut_network() -> Non
     model = detector()
     for seed in range(5):
         candidate = SPACE.sample(np.random.default_rng(seed), limits=limits(0.3 + 0.12 * seed))
-        chosen = choose_channels(model.state_dict(), GRAPH, SPACE.decode(candidate))
+        chosen = choose_channels(GRAPH, l1(model.state_dict(), GRAPH), SPACE.decode(candidate))
         subnet = install(model, slice_tensors(model.state_dict(), GRAPH, chosen))
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             subnet(torch.zeros(1, 3, 64, 64))
