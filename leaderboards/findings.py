@@ -43,9 +43,10 @@ def headline(board: Leaderboard) -> str:
     parent = board.parent.quality
     if parent is None:
         return f"{text}."
-    kept, share = choice.readings["gflops"] / parent.gflops, choice.map50_95 / parent.map50_95
+    kept = choice.readings["gflops"] / parent.gflops
+    share = f"{percent(choice.map50_95 / parent.map50_95)} of " if parent.map50_95 > 0 else "beside "
     return (
-        f"{text}, {percent(share)} of the parent's {parent.map50_95:.3f}, with {percent(kept)} of its MACs and "
+        f"{text}, {share}the parent's {parent.map50_95:.3f}, with {percent(kept)} of its MACs and "
         f"{_speed(parent.latency_ms / choice.readings['latency_ms'])}."
     )
 

@@ -30,7 +30,7 @@ class ToySpace:
     def __init__(self, n_genes: int = 3) -> None:
         self.n_genes = n_genes
 
-    def sample(self, rng: np.random.Generator, /, *, limits: Mapping[str, float], diversity: float = 1.0) -> Candidate:
+    def sample(self, rng: np.random.Generator, /, *, limits: Mapping[str, float], diversity: float = 1.0) -> Candidate:  # noqa: ARG002
         if limits["macs_g"] < 1:
             raise OutOfReach("macs_g must be at least 1")
         genes = np.zeros(self.n_genes, np.int64)
