@@ -76,7 +76,7 @@ def run(recipe: Recipe, problem: Problem, watcher: Watcher, /) -> Leaderboard:
         problem = _settle(problem, journal)
         on_ray.start(recipe.ray_address, recipe.workers)
         try:
-            workshop = _workshop(recipe, problem)
+            workshop = make_workshop(recipe, problem)
             results = _search(recipe, problem, workshop, journal, watcher)
             front = pick_front(results, _objectives(recipe, problem), recipe.front)
             if not front:
@@ -145,7 +145,8 @@ def _objectives(recipe: Recipe, problem: Problem) -> tuple[Metric, ...]:
     return (METRICS[recipe.proxy], *costs)
 
 
-def _workshop(recipe: Recipe, problem: Problem) -> Workshop:
+def make_workshop(recipe: Recipe, problem: Problem, /) -> Workshop:
+    """Return what workers build candidates with; its calibration images are of train, outside the hold-out."""
     holdout = split_holdout(problem.dataset.train, n_holdout=recipe.search_images, seed=recipe.seed)
     order = np.random.default_rng([recipe.seed, 1]).permutation(len(holdout.rest))[: recipe.calibration_images]
     calibration = load_images([holdout.rest[index] for index in order], imgsz=recipe.imgsz)
@@ -170,7 +171,7 @@ def _finish_rows(
     watcher.stage(f"fine-tuning and exporting {len(missing)} rows")
     models = (recipe.folder / "models").resolve()
     finishing = Finishing(
-        _finetune_recipe(recipe), problem.dataset.train, problem.dataset.val, models, recipe.torch_device
+        finetune_recipe(recipe), problem.dataset.train, problem.dataset.val, models, recipe.torch_device
     )
     errors = on_ray.run_trials(
         partial(finish_row, workshop, finishing, candidates),
@@ -221,7 +222,8 @@ def _proxy(result: Result | None, recipe: Recipe) -> float | None:
     return None if result is None else result.readings[recipe.proxy]
 
 
-def _finetune_recipe(recipe: Recipe) -> FinetuneRecipe:
+def finetune_recipe(recipe: Recipe, /) -> FinetuneRecipe:
+    """Return how every row of `recipe` is fine-tuned."""
     return FinetuneRecipe(
         epochs=recipe.finetune_epochs,
         imgsz=recipe.imgsz,

@@ -22,6 +22,7 @@ from ray.actor import ActorHandle
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 from ray.tune.error import TuneError
 from ray.tune.experiment import Trial
+from ray.tune.progress_reporter import TrialProgressCallback
 
 from evaluators.result import Result
 from search.executor import Job, Measure, failed, guarded
@@ -239,8 +240,8 @@ def run_trials(
     return {name: log.outcomes.get(name, error) for name in names}
 
 
-class _Log(tune.Callback):  # type: ignore[misc]  # ray is untyped
-    """Passes reports on and notes how each trial ended."""
+class _Log(TrialProgressCallback):  # type: ignore[misc]  # ray is untyped
+    """Passes reports on and notes how each trial ended; in the place of the printer that Tune would add."""
 
     def __init__(self, on_report: Callable[[str, Mapping[str, float]], None]) -> None:
         self.outcomes: dict[str, str] = {}

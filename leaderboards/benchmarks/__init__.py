@@ -7,11 +7,18 @@ from rich.console import Console
 from rich.table import Table
 
 from leaderboards.benchmarks.cutting import cutting
+from leaderboards.benchmarks.difficulty import difficulty
+from leaderboards.benchmarks.kills import kills
 from leaderboards.benchmarks.record import Record
 from leaderboards.benchmarks.sampler import sampler
 from spaces.errors import BadInput
 
-BENCHMARKS: Mapping[str, Callable[[], Record]] = {"cutting": cutting, "sampler": sampler}
+BENCHMARKS: Mapping[str, Callable[[], Record]] = {
+    "cutting": cutting,
+    "sampler": sampler,
+    "kills": kills,
+    "difficulty": difficulty,
+}
 
 
 def run(words: Sequence[str], /) -> Record:

@@ -1,0 +1,59 @@
+"""Is the embedded set hard enough for a ranking to mean something?
+
+The parent must neither be perfect nor poor, and the parent's architecture at a quarter of its MACs, uniformly thinned
+and fine-tuned as the front is, must stay clearly below it.
+"""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from evaluators.detection import coco_map, predict
+from evaluators.images import load_images
+from leaderboards.benchmarks.record import Cell, Record
+from leaderboards.finetune import finetune
+from leaderboards.prepare import prepare
+from leaderboards.publish import environment
+from leaderboards.recipe import read_recipe
+from leaderboards.run import finetune_recipe, make_workshop
+
+SHARE = 0.25
+LOWEST, HIGHEST, LEAST_LOSS = 0.65, 0.90, 0.05
+
+
+def difficulty() -> Record:
+    """Return how much mAP50-95 the quarter-size network loses on the val split."""
+    recipe = read_recipe([])
+    problem = prepare(recipe)
+    val = load_images(problem.dataset.val, imgsz=recipe.imgsz)
+    parent = coco_map(predict(problem.parent, val), val).map50_95
+    rows: list[dict[str, Cell]] = [{"network": "parent", "macs_kept": 1.0, "seed": 0, "map50_95": parent}]
+    limit = SHARE * problem.parent_costs["macs_g"]
+    build = make_workshop(recipe, problem).builder("cpu")
+    for seed in range(2):
+        candidate = problem.space.sample(np.random.default_rng(seed), limits={"macs_g": limit}, diversity=0.0)
+        with tempfile.TemporaryDirectory() as folder:
+            model = finetune(
+                build(candidate),
+                problem.parent,
+                problem.dataset.train,
+                recipe=finetune_recipe(recipe.model_copy(update={"seed": seed})),
+                checkpoint=Path(folder) / "checkpoint.pt",
+                report=lambda _: None,
+                device="cpu",
+            )
+        kept = problem.space.costs(candidate)["macs_g"] / problem.parent_costs["macs_g"]
+        quarter = coco_map(predict(model, val), val).map50_95
+        rows.append({"network": "a quarter", "macs_kept": kept, "seed": seed, "map50_95": quarter})
+    loss = parent - max(float(row["map50_95"]) for row in rows[1:])
+    return Record(
+        "difficulty",
+        "mAP50-95 of the parent on the digits val split minus that of its better fine-tuned quarter",
+        loss,
+        f"at least {LEAST_LOSS}, with the parent from {LOWEST} to {HIGHEST}",
+        loss >= LEAST_LOSS and LOWEST <= parent <= HIGHEST,
+        rows,
+        environment(),
+        "python run_search.py bench difficulty --json",
+    )
