@@ -67,6 +67,10 @@ class Result:
                 "readings": dict(readings),
                 "seconds": int() | float() as seconds,
                 "error": str(error),
-            }:
+            } if status in list(Status) and all(_is_finite(value) for value in readings.values()):
                 return cls(number, Candidate.from_json(candidate), Status(status), readings, float(seconds), error)
         raise BadInput(f"not a result: {record!r:.80}")
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)

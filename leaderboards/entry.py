@@ -78,14 +78,18 @@ class Entry:
         Raises:
             BadInput: the record has another shape.
         """
-        names = {field.name for field in fields(cls)}
         candidate, quality, status = record.get("candidate"), record.get("quality"), record.get("status")
-        if set(record) != names or not isinstance(candidate, dict) or not isinstance(quality, dict | None):
+        is_whole = _has_fields(record, cls) and (quality is None or _has_fields(quality, Quality))
+        if not is_whole or not isinstance(candidate, dict) or status not in list(Status):
             raise BadInput(f"not a leaderboard entry: {record!r:.80}")
         rest = {name: value for name, value in record.items() if name not in ("candidate", "quality", "status")}
         return cls(
             candidate=Candidate.from_json(candidate),
             status=Status(str(status)),
-            quality=None if quality is None else Quality(**quality),
+            quality=Quality(**quality) if isinstance(quality, dict) else None,
             **rest,  # type: ignore[arg-type]
         )
+
+
+def _has_fields(record: object, kind: type[Quality] | type[Entry]) -> bool:
+    return isinstance(record, Mapping) and set(record) == {field.name for field in fields(kind)}

@@ -123,7 +123,7 @@ def export_row(folder: Path, row: str | None, file_format: str, /) -> Path:
     """Return the file of one row of the run in `folder` in `file_format`, written if it is not there yet.
 
     Raises:
-        BadInput: no such row, a row that failed, or a format that cannot be written here.
+        BadInput: no such row, a row that failed or whose files are gone, or a format that cannot be written here.
     """
     journal, _ = read_run(folder)
     rows = {entry.id: entry for entry in read_board(journal, folder).entries}
@@ -134,4 +134,7 @@ def export_row(folder: Path, row: str | None, file_format: str, /) -> Path:
         raise BadInput(f"id must be a finished row of this run ({', '.join(done)}), got {row!r:.60}{hint}")
     models = folder / "models" / row
     ready = {"onnx": models / "model.onnx", "int8": models / "model_int8.onnx", "pt": models / "model.pt"}
-    return ready.get(file_format) or export_other(models / "model.pt", file_format, models)
+    source = ready.get(file_format, models / "model.pt")
+    if not source.exists():
+        raise BadInput(f"{str(source)!r} is not there; a report made from a journal alone has no models")
+    return source if file_format in ready else export_other(source, file_format, models)

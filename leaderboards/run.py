@@ -100,7 +100,7 @@ def pick_front(results: Sequence[Result], objectives: tuple[Metric, ...], n: int
     if not done:
         return []
     points = losses(done, objectives)
-    best = int(np.lexsort((points[:, 1], points[:, 0]))[0])
+    best = int(np.lexsort(points.T[::-1])[0])  # ties of the proxy go to the cheaper
     order = [best, *(int(index) for index in select_spread(points, n) if index != best)]
     unique = {done[index].candidate.id: done[index] for index in order}
     return list(unique.values())[:n]

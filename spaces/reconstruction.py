@@ -108,11 +108,11 @@ def _fit_(layer: nn.Conv2d, inputs: Tensor, target: Tensor) -> None:
 def _patches(images: Tensor, layer: nn.Conv2d, places: Tensor) -> Tensor:
     """Return what `layer` reads at `places` of its output, (N * places, channels * kernel height * kernel width)."""
     assert not isinstance(layer.padding, str)
-    (pad_y, pad_x), (step_y, step_x) = layer.padding, layer.stride
+    (pad_y, pad_x), (step_y, step_x), (gap_y, gap_x) = layer.padding, layer.stride, layer.dilation
     padded = functional.pad(images, (pad_x, pad_x, pad_y, pad_y))
     height, width = layer.kernel_size
     columns = [
-        _at(padded, places * places.new_tensor([[step_y], [step_x]]) + places.new_tensor([[dy], [dx]]))
+        _at(padded, places * places.new_tensor([[step_y], [step_x]]) + places.new_tensor([[dy * gap_y], [dx * gap_x]]))
         for dy in range(height)
         for dx in range(width)
     ]

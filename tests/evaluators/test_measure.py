@@ -1,0 +1,73 @@
+import math
+from collections.abc import Callable
+
+import pytest
+from ultralytics.nn.tasks import DetectionModel
+
+from evaluators.budget import Budget
+from evaluators.measure import Evaluator, Measure
+from evaluators.result import Status
+from spaces.candidate import Candidate
+from spaces.space import Space
+from tests.spaces.chain import chain_graph
+from tests.spaces.networks import detector
+
+SPACE = Space(chain_graph(), align=1)
+SMALL = SPACE.encode(SPACE.decode(SPACE.parent) // 2)
+
+
+def build(_: Candidate) -> DetectionModel:
+    return detector("yolov8n", n_classes=2)
+
+
+def build_nothing(candidate: Candidate) -> DetectionModel:
+    raise AssertionError(f"{candidate.id} must not be built")
+
+
+def reads(name: str, value: float) -> Evaluator:
+    return lambda _: {name: value}
+
+
+def forbidden(_: DetectionModel) -> dict[str, float]:
+    raise AssertionError("must not be evaluated")
+
+
+def measure(
+    limits: dict[str, float],
+    *evaluators: Evaluator,
+    gates: tuple[Evaluator, ...] = (),
+    build: Callable[[Candidate], DetectionModel] = build,
+) -> Measure:
+    return Measure(SPACE, build, budget=Budget(limits), gates=gates, evaluators=evaluators)
+
+
+def test_a_candidate_over_an_arithmetic_limit_is_not_even_built() -> None:
+    limits = {"macs_g": SPACE.costs(SMALL)["macs_g"]}
+    result = measure(limits, forbidden, gates=(forbidden,), build=build_nothing)((7, SPACE.parent))
+    assert (result.number, result.candidate, result.status) == (7, SPACE.parent, Status.OVER_BUDGET)
+    assert result.error == "macs_g"
+    assert result.readings == SPACE.costs(SPACE.parent)
+
+
+def test_a_candidate_that_a_gate_stops_is_not_evaluated_and_keeps_the_reading() -> None:
+    result = measure({"latency_ms": 5.0}, forbidden, gates=(reads("latency_ms", 6.0),))((0, SMALL))
+    assert (result.status, result.error) == (Status.OVER_BUDGET, "latency_ms")
+    assert result.readings == {**SPACE.costs(SMALL), "latency_ms": 6.0}
+
+
+def test_a_candidate_within_the_budget_gets_every_reading() -> None:
+    gates = (reads("latency_ms", 5.0),)
+    result = measure({"latency_ms": 5.0}, reads("map50_95", 0.3), reads("loss", 2.0), gates=gates)((0, SMALL))
+    assert (result.status, result.error) == (Status.DONE, "")
+    assert result.readings == {**SPACE.costs(SMALL), "latency_ms": 5.0, "map50_95": 0.3, "loss": 2.0}
+    assert result.seconds >= 0
+
+
+def test_all_broken_limits_are_named() -> None:
+    result = measure({"size_mb": 1e-9, "macs_g": 1e-9, "params_m": 1e9}, build=build_nothing)((0, SMALL))
+    assert result.error == "size_mb, macs_g"
+
+
+def test_a_reading_that_is_not_finite_is_an_error_and_no_result() -> None:
+    with pytest.raises(ValueError, match="map50_95"):
+        measure({}, reads("map50_95", math.nan))((0, SMALL))

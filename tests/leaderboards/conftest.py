@@ -1,0 +1,29 @@
+"""One small problem, prepared as the command line does it, for every test that needs a real one."""
+
+import pytest
+
+from leaderboards.prepare import Problem, prepare
+from leaderboards.recipe import Recipe, read_recipe
+from spaces.candidate import Candidate
+from spaces.detector import save_detector
+from tests.evaluators.tiny import write_dataset
+from tests.spaces.networks import detector
+
+
+@pytest.fixture(scope="session")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
+    """Return the recipe of a search at 64 px for 60 % of the GFLOPs and 80 % of the parameters."""
+    folder = tmp_path_factory.mktemp("problem")
+    model = detector("yolov8n", n_classes=2)
+    names = model.names
+    model.names = {0: "cat", 1: "dog"}
+    save_detector(model, folder / "weights", candidate=Candidate("same", ()))
+    model.names = names
+    data = write_dataset(folder / "data")
+    return read_recipe([f"weights={folder / 'weights'}", f"data={data}", "imgsz=64", "gflops=60%", "params_m=80%"])
+
+
+@pytest.fixture(scope="session")
+def problem(recipe: Recipe) -> Problem:
+    """Return what `recipe` states."""
+    return prepare(recipe)

@@ -1,0 +1,55 @@
+import json
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+import run_search
+from leaderboards.benchmarks import BENCHMARKS, run, write_terminal
+from leaderboards.benchmarks.record import Record
+from spaces.errors import BadInput
+
+RECORD = Record(
+    name="toy",
+    metric="largest error",
+    value=0.25,
+    target="at most 0.5",
+    holds=True,
+    rows=[{"network": "yolov5n", "error": 0.25}, {"network": "yolov8n", "error": 0.125}],
+    environment={"python": "3.11"},
+    command="python run_search.py bench toy --json",
+)
+
+
+@pytest.mark.parametrize("words", [[], ["cuting"], ["cutting", "sampler"]])
+def test_no_or_an_unknown_name_lists_them_all(words: list[str]) -> None:
+    with pytest.raises(BadInput, match=f"name one benchmark of: {', '.join(BENCHMARKS)}"):
+        run(words)
+
+
+def test_a_near_miss_is_named() -> None:
+    with pytest.raises(BadInput, match="did you mean 'cutting'"):
+        run(["cuting"])
+
+
+def test_bench_alone_lists_them_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_search.main(["bench"]) == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert all(name in message for name in BENCHMARKS)
+
+
+def test_a_records_json_has_the_promised_fields() -> None:
+    record = json.loads(json.dumps(RECORD.to_json(), allow_nan=False))
+    assert {"name", "metric", "value", "target", "holds", "rows", "environment", "command"} == set(record)
+    assert record["rows"] == RECORD.rows
+
+
+@pytest.mark.parametrize(("holds", "word"), [(True, "holds"), (False, "MISSED")])
+def test_a_reader_sees_the_rows_the_figure_and_whether_it_holds(holds: bool, word: str) -> None:
+    console = Console(width=120)
+    with console.capture() as capture:
+        write_terminal(replace(RECORD, holds=holds), console)
+    text = capture.get()
+    assert "yolov8n" in text
+    assert f"largest error: 0.25; target at most 0.5: {word}" in text

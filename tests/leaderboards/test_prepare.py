@@ -1,0 +1,51 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leaderboards.prepare import Problem, _resolve, prepare
+from leaderboards.recipe import LIMITS, Recipe
+from spaces.errors import BadInput
+
+PARENT_COSTS = {"macs_g": 4.0, "params_m": 3.0, "size_mb": 12.0, "latency_ms": 20.0}
+amounts = st.tuples(st.floats(0.01, 200).map(lambda value: round(value, 2)), st.sampled_from(["", "%"]))
+
+
+def test_percentages_are_of_the_parent_and_gflops_become_macs(problem: Problem) -> None:
+    costs = problem.space.costs(problem.space.parent)
+    assert problem.limits == pytest.approx({"macs_g": 0.6 * costs["macs_g"], "params_m": 0.8 * costs["params_m"]})
+    assert problem.budget.limits == problem.limits
+    assert problem.parent_costs == costs
+
+
+def test_the_notes_say_how_much_data_there_is_and_what_stays_whole(problem: Problem) -> None:
+    data, blocks, reach = problem.notes()
+    assert data == "4 images to train, 2 in the sealed val split, 2 classes."
+    assert blocks.startswith(f"{len(problem.graph.blocks)} blocks can be cut.")
+    assert all(name in blocks for name in problem.graph.kept_whole)
+    assert "size_mb" in reach
+
+
+@given(amounts, amounts)
+def test_of_two_limits_on_the_macs_the_tighter_holds(gflops: tuple[float, str], macs: tuple[float, str]) -> None:
+    recipe = Recipe.model_validate({"gflops": f"{gflops[0]}{gflops[1]}", "macs_g": f"{macs[0]}{macs[1]}"})
+    as_macs = PARENT_COSTS["macs_g"] * gflops[0] / 100 if gflops[1] else gflops[0] / 2  # a MAC is two FLOPs
+    limit = PARENT_COSTS["macs_g"] * macs[0] / 100 if macs[1] else macs[0]
+    assert _resolve(recipe, PARENT_COSTS) == pytest.approx({"macs_g": min(as_macs, limit)})
+
+
+@pytest.mark.parametrize("key", [key for key in LIMITS if key != "gflops"])
+def test_every_limit_is_an_amount_or_a_share_of_the_parent(key: str) -> None:
+    assert _resolve(Recipe.model_validate({key: "1.5"}), PARENT_COSTS) == {key: 1.5}
+    assert _resolve(Recipe.model_validate({key: "25%"}), PARENT_COSTS) == {key: PARENT_COSTS[key] / 4}
+
+
+def test_without_limits_there_are_none() -> None:
+    assert _resolve(Recipe.model_validate({}), PARENT_COSTS) == {}
+
+
+@pytest.mark.parametrize("device", ["99", "cuda:99"])
+def test_a_device_that_is_not_there_is_refused_and_those_that_are_get_named(device: str) -> None:
+    there = ", ".join(["cpu", *map(str, range(torch.cuda.device_count()))])
+    with pytest.raises(BadInput, match=f"device 99 is not there; this machine has {there}$"):
+        prepare(Recipe.model_validate({"device": device}))

@@ -1,0 +1,74 @@
+from pathlib import Path
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from evaluators.metric import MACS, MAP, PARAMS
+from evaluators.result import Result, Status
+from leaderboards.run import known_results, pick_front
+from search.journal import Journal
+from search.pareto import is_front, losses
+from spaces.candidate import Candidate
+
+OBJECTIVES = (MAP, MACS, PARAMS)
+levels = st.integers(0, 3).map(float)
+rows = st.lists(st.tuples(levels, levels, levels, st.sampled_from(Status)), max_size=12)
+
+
+def results_of(given_rows: list[tuple[float, float, float, Status]]) -> list[Result]:
+    return [
+        Result(
+            number,
+            Candidate("same", (("g", number),)),
+            status,
+            {"map50_95": score, "macs_g": macs, "params_m": params},
+            0.1,
+        )
+        for number, (score, macs, params, status) in enumerate(given_rows)
+    ]
+
+
+@given(rows, st.integers(1, 6))
+def test_what_is_picked_is_done_distinct_and_as_many_as_asked_for_where_there_are(
+    given_rows: list[tuple[float, float, float, Status]], n: int
+) -> None:
+    results = results_of(given_rows)
+    done = [result for result in results if result.status is Status.DONE]
+    picked = pick_front(results, OBJECTIVES, n)
+    assert all(result in done for result in picked)
+    assert len({result.candidate.id for result in picked}) == len(picked) == min(n, len(done))
+
+
+@example([(3.0, 1.0, 2.0, Status.DONE), (3.0, 1.0, 1.0, Status.DONE)], 1)  # they differ in the last objective alone
+@given(rows.filter(lambda given_rows: any(row[3] is Status.DONE for row in given_rows)), st.integers(1, 6))
+def test_the_best_by_proxy_comes_first_and_nothing_dominates_it(
+    given_rows: list[tuple[float, float, float, Status]], n: int
+) -> None:
+    done = [result for result in results_of(given_rows) if result.status is Status.DONE]
+    first = pick_front(done, OBJECTIVES, n)[0]
+    assert first.readings["map50_95"] == max(result.readings["map50_95"] for result in done)
+    assert is_front(losses(done, OBJECTIVES))[done.index(first)]
+
+
+@given(rows, st.integers(1, 6))
+def test_no_second_front_is_begun_before_the_first_is_used_up(
+    given_rows: list[tuple[float, float, float, Status]], n: int
+) -> None:
+    done = [result for result in results_of(given_rows) if result.status is Status.DONE]
+    flags = is_front(losses(done, OBJECTIVES))
+    front = {result.candidate.id for result, flag in zip(done, flags, strict=True) if flag}
+    picked = {result.candidate.id for result in pick_front(done, OBJECTIVES, n)}
+    assert picked <= front or front <= picked
+
+
+def test_nothing_done_is_nothing_picked() -> None:
+    assert pick_front(results_of([(1.0, 1.0, 1.0, Status.FAILED)]), OBJECTIVES, 3) == []
+
+
+def test_known_results_are_those_of_the_journal_and_none_where_there_is_no_run(tmp_path: Path) -> None:
+    assert known_results(tmp_path) == []
+    results = results_of([(0.5, 1.0, 1.0, Status.DONE), (0.0, 2.0, 1.0, Status.OVER_BUDGET)])
+    with Journal(tmp_path / "journal.jsonl", {}) as journal:
+        for result in results:
+            journal.append_result(result)
+    assert known_results(tmp_path) == results

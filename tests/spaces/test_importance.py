@@ -1,0 +1,70 @@
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from spaces.graph import ChannelGraph
+from spaces.importance import Scores, contribution, l1
+from tests.spaces.chain import Chain, chain, chain_graph, noise
+
+Score = Callable[[Chain, ChannelGraph, Tensor], Scores]
+IMAGES = noise(4, 3, 16, 16)
+
+
+def second_score(model: Chain) -> NDArray[np.float64]:
+    return contribution(model, chain_graph(), IMAGES)[1]
+
+
+def added_variance(model: Chain, channel: int) -> float:
+    """Return the variance of what one channel of the second convolution alone adds to the outputs of the last."""
+    with torch.no_grad():
+        read = model.second(model.first(IMAGES).relu()).relu()
+        alone = torch.zeros_like(read)
+        alone[:, channel] = read[:, channel]
+        return float(model.last(alone).transpose(0, 1).flatten(1).var(1).sum())
+
+
+def test_a_contribution_is_the_variance_that_the_channel_alone_adds_to_its_reader() -> None:
+    expected = [added_variance(chain(), channel) for channel in range(5)]
+    assert second_score(chain()).tolist() == pytest.approx(expected, rel=1e-4)
+
+
+@torch.no_grad()
+def test_a_channel_that_is_read_by_zero_weights_contributes_nothing() -> None:
+    model = chain()
+    model.last.weight[:, 2] = 0
+    score = second_score(model)
+    assert score[2] == 0
+    assert score.max() > 0
+
+
+@torch.no_grad()
+def test_a_channel_that_never_changes_contributes_nothing() -> None:
+    model = chain()
+    model.second.weight[3] = 0
+    assert second_score(model)[3] == pytest.approx(0, abs=1e-9)
+
+
+def test_l1_is_the_sum_of_the_absolute_weights_of_each_filter() -> None:
+    tensors = chain().state_dict()
+    scores = l1(tensors, chain_graph())
+    for score, name in zip(scores, ("first.weight", "second.weight"), strict=True):
+        assert score.tolist() == pytest.approx([float(np.abs(row.numpy()).sum()) for row in tensors[name]])
+
+
+def l1_of_chain(model: Chain, graph: ChannelGraph, _: Tensor) -> Scores:
+    return l1(model.state_dict(), graph)
+
+
+@pytest.mark.parametrize("score", [contribution, l1_of_chain])
+def test_channels_in_another_order_have_their_scores_in_that_order(score: Score) -> None:
+    order = [4, 2, 0, 1, 3]
+    tensors = chain().state_dict()
+    moved = {name: tensors[name][order] for name in ("second.weight", "second.bias")}
+    turned = chain()
+    turned.load_state_dict({**tensors, **moved, "last.weight": tensors["last.weight"][:, order]})
+    expected = score(chain(), chain_graph(), IMAGES)[1][order]
+    assert score(turned, chain_graph(), IMAGES)[1].tolist() == pytest.approx(expected.tolist(), rel=1e-4)
