@@ -26,13 +26,14 @@ os.environ |= {
 from rich.console import Console
 
 from leaderboards import benchmarks, profile
-from leaderboards.prepare import prepare
+from leaderboards.prepare import analyse, load_inputs, prepare
 from leaderboards.progress import Progress
 from leaderboards.publish import export_row, publish, read_board, read_run
 from leaderboards.recipe import Recipe, read_limits, read_pairs, read_recipe, run_folder
 from leaderboards.render import write_terminal
-from leaderboards.run import known_results, run
+from leaderboards.run import check_folder, known_results, run
 from leaderboards.select import select
+from search.loop import interruptible
 from spaces.errors import BadInput, NothingFeasible, UserError
 
 Command = Callable[[Sequence[str], Console, bool], None]
@@ -42,7 +43,9 @@ def search(words: Sequence[str], console: Console, _: bool) -> None:
     """Run a recipe end to end."""
     recipe = read_recipe(words)
     console.print(f"analysing {recipe.weights} at {recipe.imgsz} px")
-    problem = prepare(recipe)
+    inputs = load_inputs(recipe)
+    check_folder(recipe, inputs)
+    problem = analyse(recipe, inputs)
     progress = Progress(
         console, n_candidates=recipe.candidates, proxy_name=recipe.proxy, known=known_results(recipe.folder)
     )
@@ -113,7 +116,8 @@ def main(arguments: Sequence[str]) -> int:
     words = [word for word in arguments if word not in ("--json", "--debug")]
     name = words.pop(0) if words and words[0] in COMMANDS else "search"
     try:
-        COMMANDS[name](words, Console(highlight=False), "--json" in arguments)
+        with interruptible():  # the analysis too, before a run has anything to keep
+            COMMANDS[name](words, Console(highlight=False), "--json" in arguments)
     except UserError as error:
         if "--debug" in arguments:
             raise

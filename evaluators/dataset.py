@@ -54,7 +54,7 @@ class Dataset:
 
 
 class Holdout(NamedTuple):
-    """Train in two parts: what ranks candidates, and what calibrates and fine-tunes them."""
+    """Train in two parts: what ranks candidates, and what calibrates them. Fine-tuning reads both."""
 
     search: tuple[Sample, ...]
     rest: tuple[Sample, ...]

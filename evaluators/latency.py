@@ -4,9 +4,13 @@ The median is repeated until its own uncertainty is small, so a quiet machine is
 in `p95_ms` and in the number of runs.
 """
 
+import fcntl
 import math
+import os
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +61,14 @@ def open_session(path: Path, *, threads: int) -> ort.InferenceSession:
         raise BadInput(f"{path} must be an ONNX file: {error}") from error
 
 
+@contextmanager
+def _alone_on_this_machine() -> Iterator[None]:
+    """Wait until no other process of ours times anything here, and keep the others waiting meanwhile."""
+    with (Path(tempfile.gettempdir()) / f"yolo-budget-search-{os.getuid()}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def measure_latency(path: Path, *, threads: int, max_seconds: float = 2.0) -> Latency:
     """Return how long one image takes in the ONNX file at `path`, which has one input of static shape.
 
@@ -68,14 +80,15 @@ def measure_latency(path: Path, *, threads: int, max_seconds: float = 2.0) -> La
     """
     session = open_session(path, threads=threads)
     feed = {session.get_inputs()[0].name: _noise(session, path)}
-    for _ in range(WARM_UP_RUNS):
-        session.run(None, feed)
     times: list[float] = []  # milliseconds
-    deadline = time.perf_counter() + max_seconds
-    while len(times) < MIN_RUNS or (time.perf_counter() < deadline and not _is_settled(times)):
-        start = time.perf_counter()
-        session.run(None, feed)
-        times.append((time.perf_counter() - start) * 1e3)
+    with _alone_on_this_machine():
+        for _ in range(WARM_UP_RUNS):
+            session.run(None, feed)
+        deadline = time.perf_counter() + max_seconds
+        while len(times) < MIN_RUNS or (time.perf_counter() < deadline and not _is_settled(times)):
+            start = time.perf_counter()
+            session.run(None, feed)
+            times.append((time.perf_counter() - start) * 1e3)
     median, p95 = np.percentile(times, [50, 95])
     return Latency(float(median), float(p95), len(times), threads)
 

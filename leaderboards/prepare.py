@@ -1,5 +1,7 @@
 """From a recipe to a problem: everything checked, loaded and analysed, and nothing written yet."""
 
+import hashlib
+import math
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,20 +12,36 @@ import torch
 from ultralytics.nn.tasks import DetectionModel
 
 from evaluators.budget import Budget
-from evaluators.dataset import Dataset, load_dataset
+from evaluators.dataset import Dataset, Holdout, load_dataset, split_holdout
 from evaluators.digits import render_digits
 from evaluators.latency import measure_latency
 from leaderboards.export import export_onnx
 from leaderboards.recipe import EMBEDDED, LIMITS, Recipe
 from spaces.channels import trace_channels
 from spaces.detector import Architecture, load_detector
-from spaces.errors import BadInput
+from spaces.errors import BadInput, OutOfReach
 from spaces.graph import ChannelGraph
 from spaces.probe import probe
-from spaces.space import ARITHMETIC_COSTS, Space
+from spaces.space import Space
 
 ROOT = Path(__file__).resolve().parents[1]
 EMBEDDED_PARENT = ROOT / "spaces" / "parents" / "digits-yolov5n"
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """What a recipe names, loaded and checked.
+
+    Attributes:
+        holdout: train in two parts, of which the search ranks on the first.
+        fingerprint: of the weights' content, 16 hexadecimal digits.
+    """
+
+    dataset: Dataset
+    holdout: Holdout
+    parent: DetectionModel
+    architecture: Architecture
+    fingerprint: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,9 +53,7 @@ class Problem:
         parent_costs: the parent's own value of every limited metric and of every arithmetic cost.
     """
 
-    dataset: Dataset
-    parent: DetectionModel
-    architecture: Architecture
+    inputs: Inputs
     graph: ChannelGraph
     space: Space
     limits: Mapping[str, float]
@@ -50,43 +66,64 @@ class Problem:
 
     def notes(self) -> list[str]:
         """Return what is worth knowing about the data, the parent and the space, a sentence each."""
+        dataset, holdout = self.inputs.dataset, self.inputs.holdout
         whole = ", ".join(f"{name} ({why})" for name, why in self.graph.kept_whole.items())
         ends = "; ".join(f"{name} {low:.4g} to {high:.4g}" for name, (low, high) in self.space.reach().items())
         return [
-            f"{len(self.dataset.train)} images to train, {len(self.dataset.val)} in the sealed val split, "
-            f"{len(self.dataset.names)} classes.",
+            f"{len(dataset.train)} images to train, {len(holdout.search)} of which rank the candidates; "
+            f"{len(dataset.val)} in the sealed val split; {len(dataset.names)} classes.",
             f"{len(self.graph.blocks)} blocks can be cut. Kept whole: {whole}.",
             f"The space reaches {ends}.",
-            *self.dataset.warnings,
+            *dataset.warnings,
         ]
 
 
 def prepare(recipe: Recipe, /) -> Problem:
-    """Return the problem that `recipe` states.
+    """Return the problem that `recipe` states; raises what `load_inputs` and `analyse` raise."""
+    return analyse(recipe, load_inputs(recipe))
+
+
+def load_inputs(recipe: Recipe, /) -> Inputs:
+    """Return the data and the detector that `recipe` names.
 
     Raises:
-        BadInput: the device, the data or the weights cannot be used.
-        OutOfReach: a limit below the smallest sub-network.
+        BadInput: the device, the data or the weights cannot be used, or do not belong together.
     """
     _check_device(recipe.torch_device)
-    parent, architecture = load_detector(EMBEDDED_PARENT if recipe.weights == EMBEDDED else Path(recipe.weights))
-    is_embedded = recipe.data == EMBEDDED
-    dataset = load_dataset(render_digits(ROOT / "datasets") if is_embedded else Path(recipe.data))
+    dataset = load_dataset(render_digits(ROOT / "datasets") if recipe.data == EMBEDDED else Path(recipe.data))
+    holdout = split_holdout(dataset.train, n_holdout=recipe.search_images, seed=recipe.seed)
+    if not any(len(sample.labels) for sample in holdout.search):
+        raise BadInput(f"data: none of the {len(holdout.search)} train images that rank candidates has a box")
+    path = EMBEDDED_PARENT if recipe.weights == EMBEDDED else Path(recipe.weights)
+    parent, architecture = load_detector(path)
     if architecture.names != dataset.names:
         raise BadInput(_names_differ(architecture.names, dataset.names, recipe))
-    graph = probe(parent, trace_channels(parent, imgsz=recipe.imgsz), rng=np.random.default_rng(0))
-    space, costs = _measured_space(parent, graph, recipe)
-    limits = _resolve(recipe, costs)
-    space.check({name: limit for name, limit in limits.items() if name in ARITHMETIC_COSTS})
-    return Problem(dataset, parent, architecture, graph, space, limits, costs)
+    return Inputs(dataset, holdout, parent, architecture, _fingerprint(path))
 
 
-def _measured_space(parent: DetectionModel, graph: ChannelGraph, recipe: Recipe) -> tuple[Space, dict[str, float]]:
-    """Return the space, its sizes those of real ONNX files, and the parent's costs."""
+def analyse(recipe: Recipe, inputs: Inputs, /) -> Problem:
+    """Return the problem that `recipe` states about `inputs`.
+
+    Raises:
+        BadInput: nothing of the network can be cut.
+        OutOfReach: a limit below the smallest sub-network.
+    """
+    graph = probe(inputs.parent, trace_channels(inputs.parent, imgsz=recipe.imgsz), rng=np.random.default_rng(0))
+    bare = Space(graph, align=recipe.align, keep_min=recipe.keep_min)
+    if bare.log10_size() == 0:
+        raise BadInput("nothing can be cut: keep_min and align leave every block one width, the parent's")
+    _check_reach(recipe, bare, ("gflops", "macs_g", "params_m"))
+    space, costs = _measured_space(inputs.parent, graph, bare, recipe)
+    _check_reach(recipe, space, ("size_mb",))
+    return Problem(inputs, graph, space, _resolve(recipe, costs), costs)
+
+
+def _measured_space(
+    parent: DetectionModel, graph: ChannelGraph, bare: Space, recipe: Recipe
+) -> tuple[Space, dict[str, float]]:
+    """Return `bare` with the sizes of real ONNX files, and the parent's costs."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "parent.onnx"
-        export_onnx(parent, path, imgsz=recipe.imgsz)
-        bare = Space(graph, align=recipe.align, keep_min=recipe.keep_min)
+        path = export_onnx(parent, Path(folder) / "parent.onnx", imgsz=recipe.imgsz)
         overhead = path.stat().st_size - round(bare.costs(bare.parent)["size_mb"] * 1e6)
         space = Space(graph, align=recipe.align, keep_min=recipe.keep_min, size_overhead=overhead)
         costs = space.costs(space.parent)
@@ -95,10 +132,33 @@ def _measured_space(parent: DetectionModel, graph: ChannelGraph, recipe: Recipe)
     return space, costs
 
 
-def _resolve(recipe: Recipe, parent_costs: Mapping[str, float]) -> dict[str, float]:
+def _check_reach(recipe: Recipe, space: Space, keys: tuple[str, ...]) -> None:
+    """Make sure that the limits named `keys` can be met.
+
+    Raises:
+        OutOfReach: one cannot; the message gives the interval in the key's own unit and in percent.
+    """
+    reach = space.reach()
+    for key in keys:
+        low, high = reach["macs_g" if key == "gflops" else key]
+        limit = _resolve(recipe, {name: ends[1] for name, ends in reach.items()}, (key,))
+        if any(value < low for value in limit.values()):
+            scale = 2 if key == "gflops" else 1
+            raise OutOfReach(
+                f"{key}={getattr(recipe, key)} is out of reach: it goes from {scale * low:.4g} "
+                f"({math.ceil(1000 * low / high) / 10:.1f}% of the parent) to {scale * high:.4g}"
+            )
+
+
+def _fingerprint(path: Path) -> str:
+    content = path / "model.safetensors" if path.is_dir() else path
+    return hashlib.sha256(content.read_bytes()).hexdigest()[:16]
+
+
+def _resolve(recipe: Recipe, parent_costs: Mapping[str, float], keys: tuple[str, ...] = LIMITS) -> dict[str, float]:
     """Return the limits by metric name in absolute numbers; of two on the same metric the tighter holds."""
     limits: dict[str, float] = {}
-    for key in LIMITS:
+    for key in keys:
         amount = getattr(recipe, key)
         if amount is None:
             continue

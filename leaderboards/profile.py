@@ -12,9 +12,9 @@ def profile(problem: Problem, /) -> Facts:
     """Return the facts of `problem` as JSON values: classes, costs, reach, limits, blocks, and what is kept whole."""
     parts = {block.name: block.parts for block in problem.graph.blocks}
     return {
-        "classes": len(problem.dataset.names),
-        "train": len(problem.dataset.train),
-        "val": len(problem.dataset.val),
+        "classes": len(problem.inputs.dataset.names),
+        "train": len(problem.inputs.dataset.train),
+        "val": len(problem.inputs.dataset.val),
         "parent": dict(problem.parent_costs),
         "reach": {name: list(ends) for name, ends in problem.space.reach().items()},
         "limits": dict(problem.limits),
@@ -24,7 +24,7 @@ def profile(problem: Problem, /) -> Facts:
             for gene in problem.space.genes
         ],
         "kept_whole": dict(problem.graph.kept_whole),
-        "warnings": list(problem.dataset.warnings),
+        "warnings": list(problem.inputs.dataset.warnings),
     }
 
 
@@ -32,8 +32,8 @@ def write_terminal(problem: Problem, console: Console, /) -> None:
     """Print the profile of `problem` for a reader."""
     space = problem.space
     console.print(
-        f"{len(problem.dataset.train)} train and {len(problem.dataset.val)} val images, "
-        f"{len(problem.dataset.names)} classes; {len(space.genes)} blocks, "
+        f"{len(problem.inputs.dataset.train)} train and {len(problem.inputs.dataset.val)} val images, "
+        f"{len(problem.inputs.dataset.names)} classes; {len(space.genes)} blocks, "
         f"about 10^{space.log10_size():.0f} candidates"
     )
     reach = Table("cost", "smallest", "parent", "smallest / parent", "limit", title="budgets in reach")
@@ -48,5 +48,5 @@ def write_terminal(problem: Problem, console: Console, /) -> None:
     console.print(blocks)
     for name, why in problem.graph.kept_whole.items():
         console.print(f"kept whole: {name}, {why}", markup=False)
-    for warning in problem.dataset.warnings:
+    for warning in problem.inputs.dataset.warnings:
         console.print(f"warning: {warning}", markup=False)

@@ -48,6 +48,8 @@ def read_run(folder: Path, /) -> tuple[Replay, Mapping[str, object]]:
         BadInput: it holds no run.
     """
     journal = Journal.read(folder / "journal.jsonl")
+    if not (folder / "recipe.yaml").is_file():
+        raise BadInput(f"{str(folder)!r} has no recipe.yaml")
     recipe = yaml.safe_load((folder / "recipe.yaml").read_text(encoding="utf-8"))
     return journal, recipe
 

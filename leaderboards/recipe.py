@@ -42,8 +42,9 @@ def _image_size(value: int) -> int:
 
 def _run_folder(value: str) -> str:
     path = Path(value)
-    if ".." in path.parts or not _NAME.fullmatch(path.name) or any(ord(character) < 32 for character in value):
-        raise ValueError("must be a name (letters, digits, '.', '_', '-', at most 64) or a folder without '..'")
+    is_plain = ".." not in path.parts and not value.startswith("~") and value.isprintable()
+    if not is_plain or not _NAME.fullmatch(path.name):
+        raise ValueError("must be a name (letters, digits, '.', '_', '-', at most 64) or a folder without '..' and '~'")
     return value
 
 
@@ -129,7 +130,7 @@ def read_recipe(words: Sequence[str]) -> Recipe:
     given: dict[str, object] = {} if config is None else _config_file(Path(config))
     for key in given:
         if key not in Recipe.model_fields:
-            raise BadInput(f"config: unknown key {key!r:.60}{_nearest(key, keys)}")
+            raise BadInput(f"config: unknown key {key!r:.60}{_nearest(key, list(Recipe.model_fields))}")
     given |= {key: _listed(value) if key in ("backbones", "bits") else value for key, value in pairs.items()}
     weights, data = given.get("weights", EMBEDDED), given.get("data", EMBEDDED)
     if (weights == EMBEDDED) != (data == EMBEDDED):
@@ -164,7 +165,8 @@ def read_limits(words: Sequence[str], parent: Entry) -> dict[str, float]:
             amount = _amount(value)
         except ValueError as error:
             raise BadInput(f"{key}: {error}, got {value!r:.60}") from error
-        assert parent.quality is not None
+        if parent.quality is None:
+            raise BadInput(f"{key}: the parent's row failed, so there is nothing to take a percentage of")
         whole = parent.quality.readings()[key]
         limits[key] = whole * float(amount[:-1]) / 100 if amount.endswith("%") else float(amount)
     return limits
@@ -209,7 +211,7 @@ def _config_file(path: Path) -> dict[str, object]:
         raise BadInput(f"config: {str(path)!r} is larger than 1 MB")
     try:
         record = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # not UTF-8; a date such as 2026-13-45
         raise BadInput(f"config: {str(path)!r} is no YAML: {' '.join(str(error).split()):.120}") from error
     if not isinstance(record, dict):
         raise BadInput(f"config: {str(path)!r} must map keys to values")

@@ -4,8 +4,8 @@ Every step looks into the journal and the rows' folders first and does only what
 resumes a run from wherever it was stopped.
 """
 
-import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -15,7 +15,6 @@ from typing import Protocol
 import numpy as np
 import yaml
 
-from evaluators.dataset import split_holdout
 from evaluators.images import load_images
 from evaluators.latency import measure_latency
 from evaluators.metric import MACS, METRICS, Metric
@@ -23,15 +22,15 @@ from evaluators.result import Result, Status
 from leaderboards.entry import PARENT, Entry, Quality
 from leaderboards.finetune import FinetuneRecipe
 from leaderboards.leaderboard import Leaderboard
-from leaderboards.prepare import EMBEDDED_PARENT, Problem
+from leaderboards.prepare import Inputs, Problem
 from leaderboards.publish import SPACE, publish
-from leaderboards.recipe import EMBEDDED, Recipe
+from leaderboards.recipe import Recipe
 from leaderboards.worker import MEASURED, Finishing, Workshop, finish_row, make_measure
 from search import on_ray
 from search.evolution import NSGA2
 from search.executor import Executor, InProcess
-from search.journal import Journal
-from search.loop import interruptible, search
+from search.journal import Journal, check_recipe
+from search.loop import search
 from search.pareto import losses, select_spread
 from search.random_search import RandomSearch
 from search.strategy import Strategy
@@ -70,22 +69,39 @@ def run(recipe: Recipe, problem: Problem, watcher: Watcher, /) -> Leaderboard:
         NothingFeasible: the search found no candidate within the limits.
     """
     folder = recipe.folder
-    journal_path = _claim(folder)
-    with interruptible(), Journal(journal_path, _identity(recipe, problem)) as journal:
-        write_atomic(folder / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
-        problem = _settle(problem, journal)
-        on_ray.start(recipe.ray_address, recipe.workers)
-        try:
+    on_ray.start(recipe.ray_address, recipe.workers)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with Journal(folder / "journal.jsonl", _identity(recipe, problem.inputs)) as journal:
+            write_atomic(folder / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
+            problem = _settle(problem, journal)
             workshop = make_workshop(recipe, problem)
             results = _search(recipe, problem, workshop, journal, watcher)
             front = pick_front(results, _objectives(recipe, problem), recipe.front)
             if not front:
                 raise NothingFeasible(_nearest_miss(results, problem))
             _finish_rows(recipe, problem, workshop, front, journal, watcher)
-        finally:
-            on_ray.stop()
-        watcher.stage("writing the leaderboard")
-        return publish(folder)
+    finally:
+        on_ray.stop()
+    watcher.stage("writing the leaderboard")
+    return publish(folder)
+
+
+def check_folder(recipe: Recipe, inputs: Inputs, /) -> None:
+    """Make sure that the run folder can take this run, without writing anything.
+
+    Raises:
+        BadInput: it is no folder, cannot be written, holds something else, or a run of another recipe.
+    """
+    folder = recipe.folder
+    journal = folder / "journal.jsonl"
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise BadInput(f"out: {str(nearest)!r} is no folder that can be written to")
+    if journal.exists():
+        check_recipe(journal, Journal.read(journal).header, _identity(recipe, inputs))
+    elif folder.is_dir() and any(folder.iterdir()):
+        raise BadInput(f"out: {str(folder)!r} is not empty and holds no run")
 
 
 def known_results(folder: Path, /) -> list[Result]:
@@ -109,9 +125,8 @@ def pick_front(results: Sequence[Result], objectives: tuple[Metric, ...], n: int
 def _search(recipe: Recipe, problem: Problem, workshop: Workshop, journal: Journal, watcher: Watcher) -> list[Result]:
     n_known = len(journal.results)
     watcher.stage(f"searching {recipe.candidates} candidates by {recipe.strategy}, {n_known} known already")
-    holdout = split_holdout(problem.dataset.train, n_holdout=recipe.search_images, seed=recipe.seed)
-    images = load_images(holdout.search, imgsz=recipe.imgsz)
-    make = partial(make_measure, workshop, images, problem.budget, recipe.torch_device)
+    images = load_images(problem.inputs.holdout.search, imgsz=recipe.imgsz)
+    make = partial(make_measure, workshop, images, problem.budget, _worker_device(recipe))
     is_complete = n_known >= recipe.candidates
     executor: Executor = (
         InProcess(_no_measure if is_complete else make())
@@ -133,10 +148,14 @@ def _search(recipe: Recipe, problem: Problem, workshop: Workshop, journal: Journ
 
 def _strategy(recipe: Recipe, problem: Problem) -> Strategy:
     limits = {name: limit for name, limit in problem.limits.items() if name in ARITHMETIC_COSTS}
-    limits = limits or {MACS.name: problem.parent_costs[MACS.name]}
+    if not limits or "latency_ms" in problem.limits:
+        share = problem.limits.get("latency_ms", np.inf) / problem.parent_costs.get("latency_ms", 1.0)
+        first_guess = min(1.0, share) * problem.parent_costs[MACS.name]  # latency about follows MACs
+        limits[MACS.name] = max(min(first_guess, limits.get(MACS.name, np.inf)), problem.space.reach()[MACS.name][0])
     if recipe.strategy == "random":
         return RandomSearch(problem.space, limits)
-    return NSGA2(problem.space, limits, _objectives(recipe, problem), spread=LOWEST_SHARE)
+    objectives = _objectives(recipe, problem)
+    return NSGA2(problem.space, limits, objectives, budget=problem.budget, spread=LOWEST_SHARE)
 
 
 def _objectives(recipe: Recipe, problem: Problem) -> tuple[Metric, ...]:
@@ -147,10 +166,10 @@ def _objectives(recipe: Recipe, problem: Problem) -> tuple[Metric, ...]:
 
 def make_workshop(recipe: Recipe, problem: Problem, /) -> Workshop:
     """Return what workers build candidates with; its calibration images are of train, outside the hold-out."""
-    holdout = split_holdout(problem.dataset.train, n_holdout=recipe.search_images, seed=recipe.seed)
-    order = np.random.default_rng([recipe.seed, 1]).permutation(len(holdout.rest))[: recipe.calibration_images]
-    calibration = load_images([holdout.rest[index] for index in order], imgsz=recipe.imgsz)
-    return Workshop(problem.parent, problem.graph, problem.space, calibration, recipe.importance, recipe.recovery)
+    inputs, rest = problem.inputs, problem.inputs.holdout.rest
+    order = np.random.default_rng([recipe.seed, 1]).permutation(len(rest))[: recipe.calibration_images]
+    calibration = load_images([rest[index] for index in order], imgsz=recipe.imgsz)
+    return Workshop(inputs.parent, problem.graph, problem.space, calibration, recipe.importance, recipe.recovery)
 
 
 def _finish_rows(
@@ -171,7 +190,11 @@ def _finish_rows(
     watcher.stage(f"fine-tuning and exporting {len(missing)} rows")
     models = (recipe.folder / "models").resolve()
     finishing = Finishing(
-        finetune_recipe(recipe), problem.dataset.train, problem.dataset.val, models, recipe.torch_device
+        finetune_recipe(recipe),
+        problem.inputs.dataset.train,
+        problem.inputs.dataset.val,
+        models,
+        _worker_device(recipe),
     )
     errors = on_ray.run_trials(
         partial(finish_row, workshop, finishing, candidates),
@@ -246,30 +269,14 @@ def _settle(problem: Problem, journal: Journal) -> Problem:
     return replace(problem, limits=limits)
 
 
-def _claim(folder: Path) -> Path:
-    """Return the journal's path in `folder`, which is made if need be.
-
-    Raises:
-        BadInput: `folder` holds something that is no run, or cannot be written.
-    """
-    try:
-        if folder.is_dir() and any(folder.iterdir()) and not (folder / "journal.jsonl").exists():
-            raise BadInput(f"out: {str(folder)!r} is not empty and holds no run")
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadInput(f"out: {str(folder)!r} cannot be used: {error.strerror}") from error
-    return folder / "journal.jsonl"
-
-
-def _identity(recipe: Recipe, problem: Problem) -> dict[str, object]:
+def _identity(recipe: Recipe, inputs: Inputs) -> dict[str, object]:
     """Return what a journal must agree with to be gone on with: the settings, and the contents behind the paths."""
-    return {**recipe.identity(), "weights": _fingerprint(recipe.weights), "data": problem.dataset.fingerprint}
+    return {**recipe.identity(), "weights": inputs.fingerprint, "data": inputs.dataset.fingerprint}
 
 
-def _fingerprint(weights: str) -> str:
-    path = EMBEDDED_PARENT / "model.safetensors" if weights == EMBEDDED else Path(weights)
-    path = path / "model.safetensors" if path.is_dir() else path
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+def _worker_device(recipe: Recipe) -> str:
+    """Return the device as a worker sees it: Ray shows each worker only the GPU that is its own."""
+    return "cpu" if recipe.device == "cpu" else "cuda:0"
 
 
 def _gpus(recipe: Recipe) -> float:

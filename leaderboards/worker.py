@@ -1,7 +1,7 @@
 """What a worker process does: the search's measurements, and the making of one row from candidate to files."""
 
+import copy
 import json
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -52,7 +52,7 @@ class Workshop:
         """Return what makes a network of a candidate, on `device`."""
         images = self.calibration.tensor().to(device)
         return Builder(
-            self.parent.to(device),
+            copy.deepcopy(self.parent).to(device),
             self.graph,
             self.space,
             images=images,
@@ -115,7 +115,6 @@ def finish_row(
     is_parent = candidate == workshop.space.parent
     if not is_parent and finishing.recipe.epochs > 0:
         checkpoint = folder / "finetune.pt"
-        shape = _shape(model)
         model = finetune(
             model,
             workshop.parent,
@@ -125,7 +124,6 @@ def finish_row(
             report=report,
             device=finishing.device,
         )
-        assert _shape(model) == shape, "fine-tuning must not change the architecture"
     measured = _write_files(model, folder, candidate=candidate, workshop=workshop, finishing=finishing)
     measured["epochs"] = 0 if is_parent else finishing.recipe.epochs
     measured["seconds"] = time.monotonic() - started
@@ -169,15 +167,8 @@ def _onnx_latency(imgsz: int) -> Callable[[DetectionModel], dict[str, float]]:
     """Return the evaluator of the median ONNX Runtime latency on one thread."""
 
     def evaluate(model: DetectionModel) -> dict[str, float]:
-        folder = Path(tempfile.mkdtemp())
-        try:
-            path = export_onnx(model, folder / "candidate.onnx", imgsz=imgsz)
+        with tempfile.TemporaryDirectory() as folder:
+            path = export_onnx(model, Path(folder) / "candidate.onnx", imgsz=imgsz)
             return {"latency_ms": measure_latency(path, threads=1, max_seconds=0.5).median_ms}
-        finally:
-            shutil.rmtree(folder)
 
     return evaluate
-
-
-def _shape(model: DetectionModel) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}

@@ -17,6 +17,8 @@ from search.random_search import Sampled, draw_new, spread_draw
 from spaces.candidate import Candidate
 from spaces.errors import BadInput
 
+FILLED = 0.3  # of the children are widened to the limits: a budget left unused is rarely the best of its kind
+
 
 class Breeding(Sampled, Protocol):
     """A space whose candidates can be changed and crossed inside limits."""
@@ -29,6 +31,10 @@ class Breeding(Sampled, Protocol):
         self, first: Candidate, second: Candidate, rng: np.random.Generator, /, *, limits: Mapping[str, float]
     ) -> Candidate:
         """Return a candidate with each gene from one of the two."""
+        ...
+
+    def fill(self, candidate: Candidate, rng: np.random.Generator, /, *, limits: Mapping[str, float]) -> Candidate:
+        """Return `candidate` widened until the tightest limit is used up."""
         ...
 
 
@@ -50,7 +56,8 @@ class NSGA2:
     """Breeds each generation from the best results so far.
 
     Args:
-        limits: upper limits by metric name.
+        limits: upper limits on the space's own costs, which every draw and child meets.
+        budget: all limits, also on what is measured; what is over it ranks behind. By default `limits`.
         objectives: what is traded off; every DONE result must have their readings.
         population: how many parents are kept, and the size of a generation.
         spread: the first generation's lowest budget as a fraction of the limits, in (0, 1].
@@ -67,6 +74,7 @@ class NSGA2:
         limits: Mapping[str, float],
         objectives: tuple[Metric, ...],
         *,
+        budget: Budget | None = None,
         population: int = 24,
         spread: float = 0.5,
         crossover: float = 0.7,
@@ -79,6 +87,7 @@ class NSGA2:
         self.generation = population
         self._space = space
         self._limits = limits
+        self._budget = Budget(limits) if budget is None else budget
         self._objectives = objectives
         self._spread = spread
         self._crossover = crossover
@@ -97,7 +106,7 @@ class NSGA2:
     def tell(self, results: Sequence[Result], /) -> None:
         """Choose the parents of the next generation from all results so far."""
         self._told += [result for result in results if result.status is not Status.FAILED]
-        scores = fitness(self._told, self._objectives, budget=Budget(self._limits))
+        scores = fitness(self._told, self._objectives, budget=self._budget)
         order = sorted(range(len(self._told)), key=scores.__getitem__)
         self._parents = [self._told[index].candidate for index in order[: self.generation]]
 
@@ -106,10 +115,12 @@ class NSGA2:
             return spread_draw(
                 self._space, rng, limits=self._limits, spread=self._spread, diversity=float(rng.random())
             )
-        first = self._tournament(rng)
+        child = self._tournament(rng)
         if rng.random() < self._crossover:
-            return self._space.cross(first, self._tournament(rng), rng, limits=self._limits)
-        return self._space.mutate(first, rng, limits=self._limits)
+            child = self._space.cross(child, self._tournament(rng), rng, limits=self._limits)
+        else:
+            child = self._space.mutate(child, rng, limits=self._limits)
+        return self._space.fill(child, rng, limits=self._limits) if rng.random() < FILLED else child
 
     def _tournament(self, rng: np.random.Generator) -> Candidate:
         """Return the better of two random parents; they lie in order, so it is the one that lies first."""

@@ -88,7 +88,7 @@ class Journal(Replay):
             if not path.exists():
                 _replace(path, [_line({"kind": "header", "format": FORMAT, "recipe": dict(header)})])
             lines = _parse(path)
-            _check_recipe(path, lines.header, header)
+            check_recipe(path, lines.header, header)
             _repair(path, lines)
             super().__init__(lines)
             self._file = os.open(path, os.O_WRONLY | os.O_APPEND)
@@ -176,7 +176,12 @@ def _parse(path: Path) -> _Lines:
     )
 
 
-def _check_recipe(path: Path, there: Record, asked: Record) -> None:
+def check_recipe(path: Path, there: Record, asked: Record) -> None:
+    """Make sure that the run at `path`, started with the header `there`, is the one that is `asked` for.
+
+    Raises:
+        BadInput: they differ; the message names each key with both values.
+    """
     wanted = json.loads(json.dumps(dict(asked), allow_nan=False))
     keys = [key for key in sorted({*there, *wanted}) if there.get(key) != wanted.get(key)]
     if keys:

@@ -75,7 +75,9 @@ def interruptible() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as error:
-        raise Interrupted(f"stopped by {str(error) or 'a signal'}; what is finished is kept, run it again to go on") from None
+        raise Interrupted(
+            f"stopped by {str(error) or 'a signal'}; what is finished is kept, run it again to go on"
+        ) from None
     finally:
         for each, handler in zip(signals, before, strict=True):
             signal.signal(each, handler)

@@ -237,6 +237,7 @@ def run_trials(
                 _tuner(task, left, log, workers=workers, storage=storage, gpus=gpus).fit()
             except (RuntimeError, OSError, EOFError, TuneError) as broken:
                 error = _text(broken)
+    shutil.rmtree(storage / "tune", ignore_errors=True)
     return {name: log.outcomes.get(name, error) for name in names}
 
 

@@ -19,16 +19,11 @@ from torch import nn
 from torch.fx import Node
 from torch.utils.flop_counter import FlopCounterMode
 
+from spaces.aten import PASSING, READING_ONLY_THE_TYPE, UNITING, dimension_of, keeps_channels, operation
 from spaces.graph import Axis, Block, ChannelGraph, Layer, Use
 
 Labels = NDArray[np.int64]  # (channels,) one label for each
 Value = Labels | list[Labels] | None  # what is known of a node: a tensor's channels, several tensors', nothing
-
-_PASSING = {"silu", "relu", "relu6", "sigmoid", "tanh", "hardswish", "hardsigmoid", "hardtanh", "leaky_relu", "gelu"}
-_PASSING |= {"mish", "elu", "softplus", "clamp", "dropout", "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d"}
-_PASSING |= {"upsample_nearest2d", "upsample_bilinear2d", "clone", "contiguous", "alias", "detach", "to", "_to_copy"}
-_UNITING = {"add", "sub", "mul", "div", "maximum", "minimum"}
-_READING_ONLY_THE_TYPE = {"type_as", "new_full", "new_zeros", "new_ones", "new_empty"}
 
 
 def trace_channels(model: nn.Module, *, imgsz: int) -> ChannelGraph:
@@ -73,10 +68,10 @@ class _Trace:
             first = node.args[0][0] if isinstance(node.args[0], Sequence) else node.args[0]
             self._freeze(self._inputs([first]), "the network's output")
         else:
-            self._values[node] = self._call(node, _operation(node))
+            self._values[node] = self._call(node, operation(node))
 
     def _call(self, node: Node, name: str) -> Value:
-        known = self._inputs(node.args[:1] if name in _READING_ONLY_THE_TYPE else node.args)
+        known = self._inputs(node.args[:1] if name in READING_ONLY_THE_TYPE else node.args)
         if name == "conv2d":
             return self._convolution(node)
         if name == "batch_norm":
@@ -86,17 +81,17 @@ class _Trace:
             return pieces[node.args[1]] if isinstance(pieces, list) else None  # type: ignore[index]
         if not known:
             return None
-        if name in _READING_ONLY_THE_TYPE and name != "type_as":
+        if name in READING_ONLY_THE_TYPE and name != "type_as":
             return None
-        if name in _PASSING and len(known) == 1:
+        if name in PASSING and len(known) == 1:
             return known[0]
-        if name in _UNITING and (united := self._unite_operands(node, known)) is not None:
+        if name in UNITING and (united := self._unite_operands(node, known)) is not None:
             return united
-        if name == "cat" and _dimension(node, 1) == 1 and len(known) == len(node.args[0]):  # type: ignore[arg-type]
+        if name == "cat" and dimension_of(node, 1) == 1 and len(known) == len(node.args[0]):  # type: ignore[arg-type]
             return np.concatenate(known)
-        if name in ("chunk", "split", "split_with_sizes") and _dimension(node, 2) == 1:
+        if name in ("chunk", "split", "split_with_sizes") and dimension_of(node, 2) == 1:
             return self._cut(known[0], node.meta["val"])
-        if name == "mean" and _keeps_channels(node):
+        if name == "mean" and keeps_channels(node):
             return known[0]
         self._freeze(known, f"read by {name}")
         return None
@@ -278,25 +273,6 @@ class _Trace:
     def _union(self, a: int, b: int) -> None:
         a, b = self._find(a), self._find(b)
         self._parents[max(a, b)] = min(a, b)
-
-
-def _operation(node: Node) -> str:
-    """Return the plain name of the operation: "silu" for aten.silu_.default."""
-    schema = getattr(node.target, "_schema", None)
-    return str(schema.name).removeprefix("aten::").rstrip("_") if schema else str(getattr(node.target, "__name__", ""))
-
-
-def _dimension(node: Node, position: int) -> int:
-    value = node.kwargs.get("dim", node.args[position] if len(node.args) > position else 0)
-    first = node.args[0][0] if isinstance(node.args[0], Sequence) else node.args[0]
-    rank = first.meta["val"].dim()  # type: ignore[union-attr]
-    return int(value) % rank if isinstance(value, int) else -1
-
-
-def _keeps_channels(node: Node) -> bool:
-    dimensions = node.args[1] if len(node.args) > 1 else None
-    keeps = len(node.args) > 2 and bool(node.args[2])
-    return keeps and isinstance(dimensions, Sequence) and {int(d) % 4 for d in dimensions} == {2, 3}  # type: ignore[arg-type]
 
 
 def _is_consumed(signature: frozenset[tuple[object, int]]) -> bool:

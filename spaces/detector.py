@@ -82,12 +82,19 @@ def build_detector(architecture: Architecture, tensors: Mapping[str, Tensor], /)
         BadInput: the tensors are not those of the architecture.
     """
     n_classes = len(architecture.names)
-    plain = DetectionModel({**architecture.yaml, "nc": n_classes}, ch=3, nc=n_classes, verbose=False)
+    if odd := next((name for name, tensor in tensors.items() if not tensor.isfinite().all()), None):
+        raise BadInput(f"the weights hold NaN or infinity, first in {odd}")
+    try:
+        plain = DetectionModel({**architecture.yaml, "nc": n_classes}, ch=3, nc=n_classes, verbose=False)
+    except (TypeError, ValueError, RuntimeError, KeyError, IndexError, AttributeError) as error:
+        raise BadInput(f"the architecture cannot be built: {error!s:.100}") from error
     plain.names = dict(enumerate(architecture.names))
     plain.args = get_cfg()  # the gains of the training loss
     try:
         model = install(plain, {name: _float32(tensor) for name, tensor in tensors.items()})
-    except ValueError as error:
+        with torch.no_grad():
+            model(torch.zeros(1, 3, 64, 64))  # wrong shapes show here
+    except (ValueError, RuntimeError, IndexError) as error:
         raise BadInput(f"the weights do not fit their architecture: {error}") from error
     assert isinstance(model, DetectionModel)
     return model
@@ -99,7 +106,11 @@ def load_detector(path: Path, /) -> tuple[DetectionModel, Architecture]:
     Raises:
         BadInput: missing, damaged, of another kind or task, or not loadable without running foreign code.
     """
-    if not path.exists():
+    try:
+        is_there = path.exists()
+    except OSError as error:
+        raise BadInput(f"weights: {str(path)[:60]!r}... cannot be read: {error.strerror}") from error
+    if not is_there:
         raise BadInput(f"weights: {str(path)!r} not found (nothing is downloaded)")
     if path.is_dir() or path.name in ("architecture.json", "model.safetensors"):
         return _load_folder(path if path.is_dir() else path.parent)
@@ -156,12 +167,24 @@ def _unpickle(path: Path) -> DetectionModel:
     if not zipfile.is_zipfile(path):  # what torch.save writes; older and foreign pickles are not even opened
         raise BadInput(f"weights: {str(path)!r} {_reason('')}")
     try:
+        with zipfile.ZipFile(path) as archive:
+            if (damaged := archive.testzip()) is not None:
+                raise BadInput(f"weights: {str(path)!r} is damaged, first in {damaged}")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             checkpoint, _ = torch_safe_load(path, safe_only=True)
     except ModuleNotFoundError as error:
         raise BadInput(f"weights: {str(path)!r} needs code that is not Ultralytics' ({error.name}); refused") from error
-    except (TypeError, RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, AttributeError) as error:
+    except (
+        TypeError,
+        RuntimeError,
+        pickle.UnpicklingError,
+        EOFError,
+        OSError,
+        ValueError,
+        AttributeError,
+        zipfile.BadZipFile,
+    ) as error:
         raise BadInput(f"weights: {str(path)!r} {_reason(str(error))}") from error
     network = checkpoint.get("ema") or checkpoint.get("model")
     if not isinstance(network, nn.Module):

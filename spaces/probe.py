@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from spaces.errors import BadInput
 from spaces.graph import ChannelGraph
 from spaces.importance import l1
 from spaces.subnet import Chosen, choose_channels, install, mask_tensors, skeleton_of, slice_tensors
@@ -30,7 +31,7 @@ def probe(model: nn.Module, graph: ChannelGraph, /, *, rng: np.random.Generator)
         again = _Tester(model, sound)
         kept = np.array([width for width, block in zip(widths, graph.blocks, strict=True) if block.name not in refused])
         if (reason := again.fault(kept)) is not None:
-            raise ValueError(f"the blocks are sound alone but not together: {reason}")
+            raise BadInput(f"the network cannot be cut: its blocks are sound alone but not together: {reason}")
     return sound
 
 

@@ -172,6 +172,10 @@ class Space:
         keep = np.where(rng.random(len(self.genes)) < 0.5, self.decode(first), self.decode(second))
         return self.encode(self._shrink(keep, rng, limits))
 
+    def fill(self, candidate: Candidate, rng: np.random.Generator, /, *, limits: Mapping[str, float]) -> Candidate:
+        """Return `candidate` with random blocks widened until the tightest limit is used up."""
+        return self.encode(self._settle(self.decode(candidate), rng, limits))
+
     def _cost(self, name: str, keep: Keep) -> Floats:
         if name == "macs_g":
             return (self._macs.total(keep) + self._other_macs) / 1e9

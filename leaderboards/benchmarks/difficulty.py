@@ -26,8 +26,8 @@ def difficulty() -> Record:
     """Return how much mAP50-95 the quarter-size network loses on the val split."""
     recipe = read_recipe([])
     problem = prepare(recipe)
-    val = load_images(problem.dataset.val, imgsz=recipe.imgsz)
-    parent = coco_map(predict(problem.parent, val), val).map50_95
+    val = load_images(problem.inputs.dataset.val, imgsz=recipe.imgsz)
+    parent = coco_map(predict(problem.inputs.parent, val), val).map50_95
     rows: list[dict[str, Cell]] = [{"network": "parent", "macs_kept": 1.0, "seed": 0, "map50_95": parent}]
     limit = SHARE * problem.parent_costs["macs_g"]
     build = make_workshop(recipe, problem).builder("cpu")
@@ -36,8 +36,8 @@ def difficulty() -> Record:
         with tempfile.TemporaryDirectory() as folder:
             model = finetune(
                 build(candidate),
-                problem.parent,
-                problem.dataset.train,
+                problem.inputs.parent,
+                problem.inputs.dataset.train,
                 recipe=finetune_recipe(recipe.model_copy(update={"seed": seed})),
                 checkpoint=Path(folder) / "checkpoint.pt",
                 report=lambda _: None,

@@ -25,6 +25,8 @@ NETWORKS = ("yolov5n", "yolov5s", "yolov8n", "yolov8s", "yolo11n", "yolo11s")
 SHARES = (0.3, 0.4, 0.5, 0.7, 0.9)
 N_DRAWS = 1000
 N_REJECTED = 200_000  # proposals of the peer at most
+N_COMPARED = 300  # accepted proposals below which spreads are not compared (0 in the table)
+NOT_NARROWER = 0.95  # the spread of 1,000 draws is itself known to about 2 %, that of 300 to 4 %
 N_COUNTED = 4
 IMGSZ = 320
 
@@ -43,15 +45,15 @@ def sampler() -> Record:
             rows.append({"network": name, "share": share, **_row(space, share * whole)})
             rows[-1] |= {"counts_exactly": counted, "ultralytics_ratio": theirs / (2 * whole)}
     accepted = float(np.mean([row["on_budget"] for row in rows]))
-    narrowest = min(float(row["spread_ratio"]) for row in rows if row["share"] == 0.5)
+    narrowest = min(float(row["narrowest_block"]) for row in rows if row["share"] == 0.5)
     agree = all(abs(float(row["ultralytics_ratio"]) - 1) <= 0.03 and row["counts_exactly"] for row in rows)
     return Record(
         "sampler",
         f"share of {N_DRAWS} draws within 0.5 % of the target, over all networks and targets",
         accepted,
-        "1.0, with a mean spread of keep counts at 50 % not below rejection's, MACs and parameters exactly those that "
-        "torch counts, and Ultralytics' figure within 3 %",
-        accepted == 1.0 and narrowest >= 1.0 and agree,
+        f"1.0, with the spread of every block's keep counts at 50 % at least {NOT_NARROWER} of rejection's, MACs and "
+        "parameters exactly those that torch counts, and Ultralytics' figure within 3 %",
+        accepted == 1.0 and narrowest >= NOT_NARROWER and agree,
         rows,
         environment(),
         "python run_search.py bench sampler --json",
@@ -67,7 +69,7 @@ def _row(space: Space, target: float) -> dict[str, Cell]:
     started = time.perf_counter()
     rejection = _rejection(space, target)
     rejection_ms = (time.perf_counter() - started) / max(len(rejection), 1) * 1e3
-    ratios = _spread(space, keep) / np.maximum(_spread(space, rejection), 1e-9) if len(rejection) > 30 else np.ones(1)
+    ratios = _spread(space, keep) / _spread(space, rejection) if len(rejection) >= N_COMPARED else np.zeros(1)
     return {
         "on_budget": float(np.mean((use <= 1) & (use >= 1 - TOLERANCE))),
         "lowest_use": float(use.min()),
@@ -75,9 +77,8 @@ def _row(space: Space, target: float) -> dict[str, Cell]:
         "ms_a_draw": ours_ms,
         "rejection_accepts": len(rejection) / N_REJECTED,
         "rejection_ms_a_draw": rejection_ms,
-        "spread_ratio": float(ratios.mean()),
-        "narrowest_block_ratio": float(ratios.min()),
-        "blocks_narrower": int((ratios < 0.95).sum()),
+        "mean_spread": float(ratios.mean()),
+        "narrowest_block": float(ratios.min()),
     }
 
 

@@ -28,12 +28,13 @@ def threads() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def workshop(problem: Problem) -> Workshop:
-    calibration = load_images(problem.dataset.train, imgsz=64)
-    return Workshop(problem.parent, problem.graph, problem.space, calibration, Importance.L1, Recovery.ADAPTIVE_BN)
+    inputs = problem.inputs
+    calibration = load_images(inputs.dataset.train, imgsz=64)
+    return Workshop(inputs.parent, problem.graph, problem.space, calibration, Importance.L1, Recovery.ADAPTIVE_BN)
 
 
 def measure(workshop: Workshop, problem: Problem, limits: dict[str, float]) -> Result:
-    images = load_images(problem.dataset.train, imgsz=64)
+    images = load_images(problem.inputs.dataset.train, imgsz=64)
     return make_measure(workshop, images, Budget(limits), "cpu")((0, problem.space.parent))
 
 
@@ -58,7 +59,7 @@ def test_the_parents_row_is_itself_not_fine_tuned_and_made_only_once(
     workshop: Workshop, problem: Problem, tmp_path: Path
 ) -> None:
     finishing = Finishing(
-        FinetuneRecipe(epochs=5, imgsz=64), problem.dataset.train, problem.dataset.val, tmp_path, "cpu"
+        FinetuneRecipe(epochs=5, imgsz=64), problem.inputs.dataset.train, problem.inputs.dataset.val, tmp_path, "cpu"
     )
     candidates = {PARENT: problem.space.parent}
     finish_row(workshop, finishing, candidates, PARENT, report_nothing)
@@ -68,7 +69,7 @@ def test_the_parents_row_is_itself_not_fine_tuned_and_made_only_once(
     assert measured["gflops"] == pytest.approx(2 * problem.parent_costs["macs_g"])
     assert measured["onnx_error"] <= 1e-4
     loaded, _ = load_detector(tmp_path / PARENT)
-    own = problem.parent.state_dict()
+    own = problem.inputs.parent.state_dict()
     assert all(torch.equal(tensor, own[name]) for name, tensor in loaded.state_dict().items())
 
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / PARENT).iterdir()}

@@ -109,8 +109,9 @@ def test_failed_results_are_no_parents() -> None:
     good = result(0, 1, 1)
     bad = Result(1, Candidate("same", (("g0", 9), ("g1", 9))), Status.FAILED, {}, 0.0, "E: no")
     strategy.tell([Result(0, Candidate("same", (("g0", 0), ("g1", 0))), Status.DONE, good.readings, 0.0), bad])
-    child = strategy.ask(np.random.default_rng(0))  # one gene of the only parent is changed
-    assert sum(value == 0 for _, value in child.picks) >= 1
+    children = [strategy.ask(np.random.default_rng(seed)) for seed in range(10)]
+    # One gene of the only parent is changed, and then three in ten are filled up.
+    assert sum(any(value == 0 for _, value in child.picks) for child in children) >= 4
 
 
 @pytest.mark.parametrize(("population", "spread", "crossover"), [(1, 0.5, 0.5), (4, 0.0, 0.5), (4, 0.5, 1.5)])

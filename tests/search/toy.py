@@ -48,6 +48,12 @@ class ToySpace:
     ) -> Candidate:
         return shrink(np.where(rng.random(self.n_genes) < 0.5, decode(first), decode(second)), rng, limits)
 
+    def fill(self, candidate: Candidate, rng: np.random.Generator, /, *, limits: Mapping[str, float]) -> Candidate:
+        genes = decode(candidate)
+        while genes.sum() < min(int(limits["macs_g"]), 9 * self.n_genes):
+            genes[rng.choice(np.flatnonzero(genes < 9))] += 1
+        return encode(genes)
+
 
 def encode(genes: NDArray[np.int64]) -> Candidate:
     return Candidate("same", tuple((f"g{index}", int(value)) for index, value in enumerate(genes)))
