@@ -65,6 +65,8 @@ def read_board(journal: Replay, folder: Path, /) -> Leaderboard:
         raise BadInput(f"{str(folder)!r} has no finished rows yet; run the same command again to go on")
     limits = journal.records(SPACE)[0]["limits"]
     assert isinstance(limits, dict)
+    if "macs_g" in limits:  # the tables speak of GFLOPs
+        limits = {"gflops": 2 * limits["macs_g"], **{name: limits[name] for name in limits if name != "macs_g"}}
     return Leaderboard(entries, limits)
 
 
