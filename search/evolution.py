@@ -17,6 +17,7 @@ from search.random_search import Sampled, draw_new, spread_draw
 from spaces.candidate import Candidate
 from spaces.errors import BadInput
 
+DIVERSITY = 0.8  # the widest spread of widths in the first generation, of which each draw takes a random share
 FILLED = 0.3  # of the children are widened to the limits: a budget left unused is rarely the best of its kind
 
 
@@ -113,7 +114,7 @@ class NSGA2:
     def _draw(self, rng: np.random.Generator) -> Candidate:
         if not self._parents:
             return spread_draw(
-                self._space, rng, limits=self._limits, spread=self._spread, diversity=float(rng.random())
+                self._space, rng, limits=self._limits, spread=self._spread, diversity=DIVERSITY * float(rng.random())
             )
         child = self._tournament(rng)
         if rng.random() < self._crossover:

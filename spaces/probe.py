@@ -55,6 +55,7 @@ class _Tester:
         self._image = torch.rand(1, 3, PROBE_SIZE, PROBE_SIZE, generator=torch.Generator().manual_seed(0))
 
     def error(self, keep: NDArray[np.int64]) -> float:
+        """Return the largest difference of an output, relative to the largest output of its tensor."""
         chosen: Chosen = choose_channels(self._graph, self._scores, keep)
         cut = self._run(slice_tensors(self._tensors, self._graph, chosen))
         masked = self._run(mask_tensors(self._tensors, self._graph, chosen))

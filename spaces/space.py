@@ -19,6 +19,7 @@ from spaces.graph import ChannelGraph
 Keep = NDArray[np.int64]  # (n_genes,) or (n, n_genes): channels kept of each block's part
 Floats = NDArray[np.float64]
 
+BREADTH = 0.4  # of the beta distribution of block weights; 1 (uniform) gives narrower widths than rejection does
 TOLERANCE = 0.005  # a draw uses at least 99.5 % of its tightest limit
 ARITHMETIC_COSTS = ("macs_g", "params_m", "size_mb")
 
@@ -146,7 +147,7 @@ class Space:
         """
         self.check(limits)
         for _ in range(64):
-            draw = 0.5 + diversity * (rng.beta(0.8, 0.8, len(self.genes)) - 0.5)
+            draw = 0.5 + diversity * (rng.beta(BREADTH, BREADTH, len(self.genes)) - 0.5)
             if self._use(self._ceiling, limits) <= 1:
                 return self.encode(self._rounded(self._floor + (self._ceiling - self._floor) * draw))
             keep = self._settle(self._scaled(draw, limits), rng, limits)

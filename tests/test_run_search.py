@@ -119,7 +119,7 @@ def test_a_budget_out_of_reach_is_exit_3_with_the_interval(
     inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_search.main(words(inputs, tmp_path / "none", "gflops=0.1%")) == 3
-    assert "this space goes from" in capsys.readouterr().err
+    assert "of the parent) to" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
 
 

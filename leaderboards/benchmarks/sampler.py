@@ -18,6 +18,7 @@ from leaderboards.publish import environment
 from spaces.channels import trace_channels
 from spaces.graph import ChannelGraph
 from spaces.importance import l1
+from spaces.probe import probe
 from spaces.space import TOLERANCE, Floats, Keep, Space
 from spaces.subnet import choose_channels, install, slice_tensors
 
@@ -36,7 +37,7 @@ def sampler() -> Record:
     rows: list[dict[str, Cell]] = []
     for name in NETWORKS:
         model = untrained(name)
-        graph = trace_channels(model, imgsz=IMGSZ)
+        graph = probe(model, trace_channels(model, imgsz=IMGSZ), rng=np.random.default_rng(0))
         space = Space(graph)
         whole = space.reach()["macs_g"][1]
         counted = _counted_exactly(model, graph, space)

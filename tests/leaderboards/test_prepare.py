@@ -20,7 +20,7 @@ def test_percentages_are_of_the_parent_and_gflops_become_macs(problem: Problem) 
 
 def test_the_notes_say_how_much_data_there_is_and_what_stays_whole(problem: Problem) -> None:
     data, blocks, reach = problem.notes()
-    assert data == "4 images to train, 2 in the sealed val split, 2 classes."
+    assert data == "4 images to train, 1 of which rank the candidates; 2 in the sealed val split; 2 classes."
     assert blocks.startswith(f"{len(problem.graph.blocks)} blocks can be cut.")
     assert all(name in blocks for name in problem.graph.kept_whole)
     assert "size_mb" in reach
