@@ -104,6 +104,16 @@ class Recipe(BaseModel):
         """The device in torch's words."""
         return f"cuda:{self.device}" if self.device.isdigit() else self.device
 
+    @property
+    def worker_device(self) -> str:
+        """The device as a worker of Ray sees it, which is shown only the GPU that is its own."""
+        return "cpu" if self.device == "cpu" else "cuda:0"
+
+    @property
+    def gpus_a_worker(self) -> float:
+        """The share of a GPU that each worker asks Ray for."""
+        return 0.0 if self.device == "cpu" else 1 / self.workers
+
     def identity(self) -> dict[str, object]:
         """Return what makes a run this run and no other; a journal of another identity is not resumed."""
         return {key: value for key, value in self.model_dump(mode="json").items() if key not in WHERE}

@@ -4,28 +4,25 @@ Every step looks into the journal and the rows' folders first and does only what
 resumes a run from wherever it was stopped.
 """
 
-import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import yaml
 
 from evaluators.images import load_images
-from evaluators.latency import measure_latency
 from evaluators.metric import MACS, METRICS, Metric
 from evaluators.result import Result, Status
-from leaderboards.entry import PARENT, Entry, Quality
-from leaderboards.finetune import FinetuneRecipe
 from leaderboards.leaderboard import Leaderboard
 from leaderboards.prepare import Inputs, Problem
 from leaderboards.publish import SPACE, publish
 from leaderboards.recipe import Recipe
-from leaderboards.worker import MEASURED, Finishing, Workshop, finish_row, make_measure
+from leaderboards.rows import finish_rows
+from leaderboards.watcher import Watcher
+from leaderboards.worker import Workshop, make_measure
 from search import on_ray
 from search.evolution import NSGA2
 from search.executor import Executor, InProcess
@@ -34,30 +31,12 @@ from search.loop import search
 from search.pareto import losses, select_spread
 from search.random_search import RandomSearch
 from search.strategy import Strategy
-from spaces.candidate import Candidate
 from spaces.errors import BadInput, NothingFeasible
 from spaces.files import write_atomic
 from spaces.space import ARITHMETIC_COSTS
 
 LOWEST_SHARE = 0.5  # the first generation of a search for a front starts at half the budget
-LATENCY_SECONDS = 2.0
 DEADLINE_S = 600.0  # for one candidate
-
-
-class Watcher(Protocol):
-    """Who is told how the run goes."""
-
-    def stage(self, text: str) -> None:
-        """A new stage begins."""
-        ...
-
-    def on_result(self, result: Result) -> None:
-        """A candidate was measured."""
-        ...
-
-    def on_epoch(self, name: str, readings: Mapping[str, float]) -> None:
-        """A row finished an epoch of fine-tuning."""
-        ...
 
 
 def run(recipe: Recipe, problem: Problem, watcher: Watcher, /) -> Leaderboard:
@@ -80,7 +59,7 @@ def run(recipe: Recipe, problem: Problem, watcher: Watcher, /) -> Leaderboard:
             front = pick_front(results, _objectives(recipe, problem), recipe.front)
             if not front:
                 raise NothingFeasible(_nearest_miss(results, problem))
-            _finish_rows(recipe, problem, workshop, front, journal, watcher)
+            finish_rows(recipe, problem, workshop, front, journal, watcher)
     finally:
         on_ray.stop()
     watcher.stage("writing the leaderboard")
@@ -126,12 +105,14 @@ def _search(recipe: Recipe, problem: Problem, workshop: Workshop, journal: Journ
     n_known = len(journal.results)
     watcher.stage(f"searching {recipe.candidates} candidates by {recipe.strategy}, {n_known} known already")
     images = load_images(problem.inputs.holdout.search, imgsz=recipe.imgsz)
-    make = partial(make_measure, workshop, images, problem.budget, _worker_device(recipe))
+    is_here = recipe.workers == 1 and recipe.ray_address is None
+    device = recipe.torch_device if is_here else recipe.worker_device
+    make = partial(make_measure, workshop, images, problem.budget, device)
     is_complete = n_known >= recipe.candidates
     executor: Executor = (
         InProcess(_no_measure if is_complete else make())
-        if (recipe.workers == 1 and recipe.ray_address is None) or is_complete
-        else on_ray.RayExecutor(make, workers=recipe.workers, deadline_s=DEADLINE_S, gpus=_gpus(recipe))
+        if is_here or is_complete
+        else on_ray.RayExecutor(make, workers=recipe.workers, deadline_s=DEADLINE_S, gpus=recipe.gpus_a_worker)
     )
     try:
         return search(
@@ -172,93 +153,6 @@ def make_workshop(recipe: Recipe, problem: Problem, /) -> Workshop:
     return Workshop(inputs.parent, problem.graph, problem.space, calibration, recipe.importance, recipe.recovery)
 
 
-def _finish_rows(
-    recipe: Recipe,
-    problem: Problem,
-    workshop: Workshop,
-    front: Sequence[Result],
-    journal: Journal,
-    watcher: Watcher,
-) -> None:
-    """Fine-tune, export and measure every row that has no entry yet, the parent among them."""
-    known = {str(record["id"]) for record in journal.records("entry")}
-    scored = {PARENT: None, **{result.candidate.id: result for result in front}}
-    candidates = {row: problem.space.parent if result is None else result.candidate for row, result in scored.items()}
-    missing = [row for row in scored if row not in known]
-    if not missing:
-        return
-    watcher.stage(f"fine-tuning and exporting {len(missing)} rows")
-    models = (recipe.folder / "models").resolve()
-    finishing = Finishing(
-        finetune_recipe(recipe),
-        problem.inputs.dataset.train,
-        problem.inputs.dataset.val,
-        models,
-        _worker_device(recipe),
-    )
-    errors = on_ray.run_trials(
-        partial(finish_row, workshop, finishing, candidates),
-        sorted(missing, key=lambda row: row == PARENT),  # the parent needs no fine-tuning: it fills the last gap
-        workers=recipe.workers,
-        storage=recipe.folder.resolve(),
-        on_report=watcher.on_epoch,
-        gpus=_gpus(recipe),
-    )
-    watcher.stage("timing the rows, one at a time")
-    for row in missing:
-        proxy = _proxy(scored[row], recipe)
-        journal.append("entry", _entry(row, candidates[row], errors[row], proxy, recipe, models / row).to_json())
-
-
-def _entry(row: str, candidate: Candidate, error: str, proxy: float | None, recipe: Recipe, folder: Path) -> Entry:
-    measured = None if error else json.loads((folder / MEASURED).read_text(encoding="utf-8"))
-    quality = None
-    if measured is not None:
-        fp32, int8 = (
-            measure_latency(folder / name, threads=1, max_seconds=LATENCY_SECONDS)
-            for name in ("model.onnx", "model_int8.onnx")
-        )
-        quality = Quality(
-            latency_ms=fp32.median_ms,
-            latency_p95_ms=fp32.p95_ms,
-            int8_latency_ms=int8.median_ms,
-            int8_latency_p95_ms=int8.p95_ms,
-            **{name: value for name, value in measured.items() if name not in ("epochs", "seconds")},
-        )
-    return Entry(
-        id=row,
-        candidate=candidate,
-        strategy=PARENT if row == PARENT else recipe.strategy,
-        status=Status.FAILED if quality is None else Status.DONE,
-        proxy=proxy,
-        proxy_name=recipe.proxy,
-        imgsz=recipe.imgsz,
-        seed=recipe.seed,
-        epochs=0 if measured is None else int(measured["epochs"]),
-        seconds=0.0 if measured is None else float(measured["seconds"]),
-        quality=quality,
-        error=error,
-    )
-
-
-def _proxy(result: Result | None, recipe: Recipe) -> float | None:
-    return None if result is None else result.readings[recipe.proxy]
-
-
-def finetune_recipe(recipe: Recipe, /) -> FinetuneRecipe:
-    """Return how every row of `recipe` is fine-tuned."""
-    return FinetuneRecipe(
-        epochs=recipe.finetune_epochs,
-        imgsz=recipe.imgsz,
-        batch=recipe.batch,
-        lr=recipe.lr,
-        distill=recipe.distill,
-        flip=recipe.flip,
-        mosaic=recipe.mosaic,
-        seed=recipe.seed,
-    )
-
-
 def _settle(problem: Problem, journal: Journal) -> Problem:
     """Return `problem` with the limits the run began with: a percentage of a latency is measured only once."""
     if not journal.records(SPACE):
@@ -272,15 +166,6 @@ def _settle(problem: Problem, journal: Journal) -> Problem:
 def _identity(recipe: Recipe, inputs: Inputs) -> dict[str, object]:
     """Return what a journal must agree with to be gone on with: the settings, and the contents behind the paths."""
     return {**recipe.identity(), "weights": inputs.fingerprint, "data": inputs.dataset.fingerprint}
-
-
-def _worker_device(recipe: Recipe) -> str:
-    """Return the device as a worker sees it: Ray shows each worker only the GPU that is its own."""
-    return "cpu" if recipe.device == "cpu" else "cuda:0"
-
-
-def _gpus(recipe: Recipe) -> float:
-    return 0.0 if recipe.device == "cpu" else 1 / recipe.workers
 
 
 def _nearest_miss(results: Sequence[Result], problem: Problem) -> str:

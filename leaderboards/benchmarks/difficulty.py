@@ -16,7 +16,8 @@ from leaderboards.finetune import finetune
 from leaderboards.prepare import prepare
 from leaderboards.publish import environment
 from leaderboards.recipe import read_recipe
-from leaderboards.run import finetune_recipe, make_workshop
+from leaderboards.rows import finetune_recipe
+from leaderboards.run import make_workshop
 
 SHARE = 0.25
 LOWEST, HIGHEST, LEAST_LOSS = 0.65, 0.90, 0.05

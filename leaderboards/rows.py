@@ -1,0 +1,108 @@
+"""The rows of a leaderboard: fine-tuned and exported by workers, then timed one at a time, then written down."""
+
+import json
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from evaluators.latency import measure_latency
+from evaluators.result import Result, Status
+from leaderboards.entry import PARENT, Entry, Quality
+from leaderboards.finetune import FinetuneRecipe
+from leaderboards.prepare import Problem
+from leaderboards.recipe import Recipe
+from leaderboards.watcher import Watcher
+from leaderboards.worker import MEASURED, Finishing, Workshop, finish_row
+from search import on_ray
+from search.journal import Journal
+from spaces.candidate import Candidate
+
+LATENCY_SECONDS = 2.0
+
+
+def finish_rows(
+    recipe: Recipe,
+    problem: Problem,
+    workshop: Workshop,
+    front: Sequence[Result],
+    journal: Journal,
+    watcher: Watcher,
+    /,
+) -> None:
+    """Fine-tune, export and measure every row that has no entry yet, the parent among them."""
+    known = {str(record["id"]) for record in journal.records("entry")}
+    scored = {PARENT: None, **{result.candidate.id: result for result in front}}
+    candidates = {row: problem.space.parent if result is None else result.candidate for row, result in scored.items()}
+    missing = [row for row in scored if row not in known]
+    if not missing:
+        return
+    watcher.stage(f"fine-tuning and exporting {len(missing)} rows")
+    models = (recipe.folder / "models").resolve()
+    finishing = Finishing(
+        finetune_recipe(recipe),
+        problem.inputs.dataset.train,
+        problem.inputs.dataset.val,
+        models,
+        recipe.worker_device,
+    )
+    errors = on_ray.run_trials(
+        partial(finish_row, workshop, finishing, candidates),
+        sorted(missing, key=lambda row: row == PARENT),  # the parent needs no fine-tuning: it fills the last gap
+        workers=recipe.workers,
+        storage=recipe.folder.resolve(),
+        on_report=watcher.on_epoch,
+        gpus=recipe.gpus_a_worker,
+    )
+    watcher.stage("timing the rows, one at a time")
+    for row in missing:
+        proxy = _proxy(scored[row], recipe)
+        journal.append("entry", _entry(row, candidates[row], errors[row], proxy, recipe, models / row).to_json())
+
+
+def _entry(row: str, candidate: Candidate, error: str, proxy: float | None, recipe: Recipe, folder: Path) -> Entry:
+    measured = None if error else json.loads((folder / MEASURED).read_text(encoding="utf-8"))
+    quality = None
+    if measured is not None:
+        fp32, int8 = (
+            measure_latency(folder / name, threads=1, max_seconds=LATENCY_SECONDS)
+            for name in ("model.onnx", "model_int8.onnx")
+        )
+        quality = Quality(
+            latency_ms=fp32.median_ms,
+            latency_p95_ms=fp32.p95_ms,
+            int8_latency_ms=int8.median_ms,
+            int8_latency_p95_ms=int8.p95_ms,
+            **{name: value for name, value in measured.items() if name not in ("epochs", "seconds")},
+        )
+    return Entry(
+        id=row,
+        candidate=candidate,
+        strategy=PARENT if row == PARENT else recipe.strategy,
+        status=Status.FAILED if quality is None else Status.DONE,
+        proxy=proxy,
+        proxy_name=recipe.proxy,
+        imgsz=recipe.imgsz,
+        seed=recipe.seed,
+        epochs=0 if measured is None else int(measured["epochs"]),
+        seconds=0.0 if measured is None else float(measured["seconds"]),
+        quality=quality,
+        error=error,
+    )
+
+
+def _proxy(result: Result | None, recipe: Recipe) -> float | None:
+    return None if result is None else result.readings[recipe.proxy]
+
+
+def finetune_recipe(recipe: Recipe, /) -> FinetuneRecipe:
+    """Return how every row of `recipe` is fine-tuned."""
+    return FinetuneRecipe(
+        epochs=recipe.finetune_epochs,
+        imgsz=recipe.imgsz,
+        batch=recipe.batch,
+        lr=recipe.lr,
+        distill=recipe.distill,
+        flip=recipe.flip,
+        mosaic=recipe.mosaic,
+        seed=recipe.seed,
+    )
