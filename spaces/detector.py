@@ -34,6 +34,7 @@ from spaces.subnet import install
 FORMAT = "yolo-budget-search/1"
 _ACTIVATION = re.compile(r"(torch\.)?nn\.[A-Z][A-Za-z0-9]*\(((inplace=)?(True|False)|[0-9.]*)\)")
 _PLAIN_LAYERS = ("nn.Upsample", "nn.Identity", "nn.Conv2d", "nn.BatchNorm2d", "nn.MaxPool2d", "nn.ZeroPad2d")
+_ORIGINAL_YOLOV5 = "is of the original yolov5 repository, which cannot be opened yet; use the 'u' model (yolov5nu.pt)"
 _MAX_JSON_BYTES = 1_000_000
 
 
@@ -172,6 +173,8 @@ def _unpickle(path: Path) -> DetectionModel:
                 raise BadInput(f"weights: {str(path)!r} is damaged, first in {damaged}")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            if any(name.startswith("models.") for name in torch.serialization.get_unsafe_globals_in_checkpoint(path)):
+                raise BadInput(f"weights: {str(path)!r} {_ORIGINAL_YOLOV5}")
             checkpoint, _ = torch_safe_load(path, safe_only=True)
     except ModuleNotFoundError as error:
         raise BadInput(f"weights: {str(path)!r} needs code that is not Ultralytics' ({error.name}); refused") from error
@@ -200,10 +203,6 @@ def _unpickle(path: Path) -> DetectionModel:
 
 def _reason(message: str) -> str:
     """Return in a few words why torch or Ultralytics refused a file."""
-    if "yolov5" in message and "NOT forwards compatible" in message:
-        return (
-            "is a file of the original yolov5 repository, which cannot be opened yet; use the 'u' model (yolov5nu.pt)"
-        )
     if "TorchScript" in message:
         return "is a TorchScript archive; take the .pt checkpoint it was exported from"
     if "references types outside" in message or "Unsupported" in message:
