@@ -5,7 +5,7 @@
     python run_search.py select RUN key=value ...    the best row of a finished run under other budgets
     python run_search.py report RUN                  tables and report.html again from the journal
     python run_search.py export RUN id=ID format=F   a row in any format that Ultralytics writes
-    python run_search.py bench NAME                  a benchmark; `bench` alone lists them
+    python run_search.py bench NAME key=value ...    a benchmark; `bench` alone lists them
 
 Exit codes: 0 done, 2 bad input, 3 budget out of reach, 4 nothing feasible, 75 interrupted (run it again to resume).
 """

@@ -230,7 +230,8 @@ def _config_file(path: Path) -> dict[str, object]:
 
 def _nearest(key: str, allowed: Sequence[str]) -> str:
     close = difflib.get_close_matches(key, allowed, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; the keys are {', '.join(allowed)}"
+    others = f"the keys are {', '.join(allowed)}" if allowed else "there are no keys here"
+    return f"; did you mean {close[0]!r}?" if close else f"; {others}"
 
 
 def _first_fault(error: ValidationError) -> str:

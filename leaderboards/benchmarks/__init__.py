@@ -1,6 +1,7 @@
 """The benchmarks: each measures a claim and says whether it holds."""
 
 import difflib
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 
 from rich.console import Console
@@ -11,9 +12,10 @@ from leaderboards.benchmarks.difficulty import difficulty
 from leaderboards.benchmarks.kills import kills
 from leaderboards.benchmarks.record import Record
 from leaderboards.benchmarks.sampler import sampler
+from leaderboards.recipe import read_pairs
 from spaces.errors import BadInput
 
-BENCHMARKS: Mapping[str, Callable[[], Record]] = {
+BENCHMARKS: Mapping[str, Callable[..., Record]] = {
     "cutting": cutting,
     "sampler": sampler,
     "kills": kills,
@@ -22,16 +24,17 @@ BENCHMARKS: Mapping[str, Callable[[], Record]] = {
 
 
 def run(words: Sequence[str], /) -> Record:
-    """Return the record of the benchmark that `words` name.
+    """Return the record of the benchmark that `words` name, its keyword arguments after it as `key=value`.
 
     Raises:
-        BadInput: none or an unknown one is named.
+        BadInput: none or an unknown one is named, or a key that it does not have.
     """
-    if len(words) != 1 or words[0] not in BENCHMARKS:
+    if not words or words[0] not in BENCHMARKS:
         close = difflib.get_close_matches(words[0] if words else "", BENCHMARKS, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise BadInput(f"name one benchmark of: {', '.join(BENCHMARKS)}{hint}")
-    return BENCHMARKS[words[0]]()
+    benchmark = BENCHMARKS[words[0]]
+    return benchmark(**read_pairs(words[1:], allowed=tuple(inspect.signature(benchmark).parameters)))
 
 
 def write_terminal(record: Record, console: Console, /) -> None:

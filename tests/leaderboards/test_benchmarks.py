@@ -21,10 +21,15 @@ RECORD = Record(
 )
 
 
-@pytest.mark.parametrize("words", [[], ["cuting"], ["cutting", "sampler"]])
+@pytest.mark.parametrize("words", [[], ["cuting"]])
 def test_no_or_an_unknown_name_lists_them_all(words: list[str]) -> None:
     with pytest.raises(BadInput, match=f"name one benchmark of: {', '.join(BENCHMARKS)}"):
         run(words)
+
+
+def test_a_key_that_the_benchmark_does_not_have_is_refused() -> None:
+    with pytest.raises(BadInput, match="unknown key 'sampler'; there are no keys here"):
+        run(["cutting", "sampler"])
 
 
 def test_a_near_miss_is_named() -> None:
