@@ -3,22 +3,21 @@
 import time
 from collections.abc import Callable
 
-from ultralytics.nn.tasks import DetectionModel
-
 from evaluators.budget import Budget
 from evaluators.result import Result, Status
+from spaces.build import Subnet
 from spaces.candidate import Candidate
 from spaces.space import Space
 
-Evaluator = Callable[[DetectionModel], dict[str, float]]
-"""Measures one built network and leaves it as it was; the readings are by metric name."""
+Evaluator = Callable[[Subnet], dict[str, float]]
+"""Measures one candidate, built as far as it asks, and leaves it as it was; the readings are by metric name."""
 
 
 class Measure:
     """What a worker does with each job.
 
     Args:
-        build: makes the network of a candidate.
+        build: gives what can be built of a candidate; nothing is before an evaluator asks for it.
         gates: evaluators whose readings may break the budget, cheapest first.
         evaluators: those of the candidates that are within it.
     """
@@ -26,7 +25,7 @@ class Measure:
     def __init__(
         self,
         space: Space,
-        build: Callable[[Candidate], DetectionModel],
+        build: Callable[[Candidate], Subnet],
         *,
         budget: Budget,
         gates: tuple[Evaluator, ...],
@@ -48,10 +47,10 @@ class Measure:
         started = time.monotonic()
         readings = dict(self._space.costs(candidate))
         over = self._budget.violations(readings)
-        model = None if over else self._build(candidate)
+        subnet = self._build(candidate)
         for stage in (self._gates, self._evaluators):
-            for evaluate in stage if model is not None and not over else ():
-                readings |= evaluate(model)
+            for evaluate in stage if not over else ():
+                readings |= evaluate(subnet)
             over = self._budget.violations(readings)
         status = Status.OVER_BUDGET if over else Status.DONE
         return Result(number, candidate, status, readings, time.monotonic() - started, ", ".join(over))

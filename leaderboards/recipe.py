@@ -76,7 +76,7 @@ class Recipe(BaseModel):
     bits: Annotated[tuple[int, ...], AfterValidator(_no_bits)] = ()
     strategy: Literal["random", "nsga2"] = "nsga2"
     proxy: Literal["map50_95", "loss"] = "map50_95"
-    importance: Importance = Importance.CONTRIBUTION
+    importance: Importance = Importance.GREEDY
     recovery: Recovery = Recovery.RECONSTRUCT
     candidates: int = Field(120, ge=1, le=1_000_000)
     front: int = Field(4, ge=1, le=1000)
@@ -86,7 +86,7 @@ class Recipe(BaseModel):
     distill: float = Field(2.0, ge=0, le=100)
     flip: float = Field(0.5, ge=0, le=1)
     mosaic: float = Field(0.0, ge=0, le=1)
-    calibration_images: int = Field(32, ge=1, le=4096)
+    calibration_images: int = Field(64, ge=1, le=4096)
     search_images: int = Field(64, ge=1, le=100_000)
     seed: int = Field(0, ge=0, le=2**63 - 1)
     workers: int = Field(default_factory=lambda: min(os.cpu_count() or 1, 8), ge=1, le=4096)

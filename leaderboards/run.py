@@ -34,6 +34,7 @@ from search.strategy import Strategy
 from spaces.errors import BadInput, NothingFeasible
 from spaces.files import write_atomic
 from spaces.space import ARITHMETIC_COSTS
+from spaces.study import study_parent
 
 LOWEST_SHARE = 0.5  # the first generation of a search for a front starts at half the budget
 DEADLINE_S = 600.0  # for one candidate
@@ -54,6 +55,7 @@ def run(recipe: Recipe, problem: Problem, watcher: Watcher, /) -> Leaderboard:
         with Journal(folder / "journal.jsonl", _identity(recipe, problem.inputs)) as journal:
             write_atomic(folder / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
             problem = _settle(problem, journal)
+            watcher.stage("studying the parent")
             workshop = make_workshop(recipe, problem)
             results = _search(recipe, problem, workshop, journal, watcher)
             front = pick_front(results, _objectives(recipe, problem), recipe.front)
@@ -150,7 +152,10 @@ def make_workshop(recipe: Recipe, problem: Problem, /) -> Workshop:
     inputs, rest = problem.inputs, problem.inputs.holdout.rest
     order = np.random.default_rng([recipe.seed, 1]).permutation(len(rest))[: recipe.calibration_images]
     calibration = load_images([rest[index] for index in order], imgsz=recipe.imgsz)
-    return Workshop(inputs.parent, problem.graph, problem.space, calibration, recipe.importance, recipe.recovery)
+    study = study_parent(
+        inputs.parent, problem.graph, calibration.tensor(), importance=recipe.importance, seed=recipe.seed
+    )
+    return Workshop(inputs.parent, problem.graph, problem.space, calibration, study, recipe.recovery)
 
 
 def _settle(problem: Problem, journal: Journal) -> Problem:

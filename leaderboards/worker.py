@@ -18,16 +18,16 @@ from evaluators.dataset import Sample
 from evaluators.detection import coco_map, detections, predict, score
 from evaluators.images import Images, load_images
 from evaluators.latency import measure_latency
-from evaluators.measure import Measure
+from evaluators.measure import Evaluator, Measure
 from leaderboards.export import OnnxDetector, compare, export_int8, export_onnx, save_pt
 from leaderboards.finetune import FinetuneRecipe, finetune
-from spaces.build import Builder, Recovery
+from spaces.build import Builder, Recovery, Subnet
 from spaces.candidate import Candidate
 from spaces.detector import save_detector
 from spaces.files import write_atomic
 from spaces.graph import ChannelGraph
-from spaces.importance import Importance
 from spaces.space import Space
+from spaces.study import Study
 
 MEASURED = "measured.json"
 N_COMPARED = 4
@@ -45,7 +45,7 @@ class Workshop:
     graph: ChannelGraph
     space: Space
     calibration: Images
-    importance: Importance
+    study: Study
     recovery: Recovery
 
     def builder(self, device: str) -> Builder:
@@ -56,8 +56,7 @@ class Workshop:
             self.graph,
             self.space,
             images=images,
-            importance=self.importance,
-            recovery=self.recovery,
+            study=self.study,
         )
 
 
@@ -84,13 +83,14 @@ def make_measure(workshop: Workshop, search: Images, budget: Budget, device: str
     One thread, whatever the machine has: the readings then do not depend on how many workers share it.
     """
     torch.set_num_threads(1)
+    builder = workshop.builder(device)
     gates = (_onnx_latency(search.imgsz),) if "latency_ms" in budget.limits else ()
     return Measure(
         workshop.space,
-        workshop.builder(device),
+        lambda candidate: Subnet(candidate, builder),
         budget=budget,
         gates=gates,
-        evaluators=(lambda model: score(model, search),),
+        evaluators=(lambda subnet: score(subnet.network(workshop.recovery), search),),
     )
 
 
@@ -111,7 +111,7 @@ def finish_row(
         return
     started = time.monotonic()
     candidate = candidates[row]
-    model = workshop.builder(finishing.device)(candidate)
+    model = workshop.builder(finishing.device)(candidate, workshop.recovery)
     is_parent = candidate == workshop.space.parent
     if not is_parent and finishing.recipe.epochs > 0:
         checkpoint = folder / "finetune.pt"
@@ -163,12 +163,12 @@ def _predict_onnx(path: Path, images: Images) -> list[NDArray[np.float32]]:
     return [found for part in images.parts(16) for found in detections(network(part.tensor()), part)]
 
 
-def _onnx_latency(imgsz: int) -> Callable[[DetectionModel], dict[str, float]]:
+def _onnx_latency(imgsz: int) -> Evaluator:
     """Return the evaluator of the median ONNX Runtime latency on one thread."""
 
-    def evaluate(model: DetectionModel) -> dict[str, float]:
+    def evaluate(subnet: Subnet) -> dict[str, float]:
         with tempfile.TemporaryDirectory() as folder:
-            path = export_onnx(model, Path(folder) / "candidate.onnx", imgsz=imgsz)
+            path = export_onnx(subnet.network(Recovery.NOTHING), Path(folder) / "candidate.onnx", imgsz=imgsz)
             return {"latency_ms": measure_latency(path, threads=1, max_seconds=0.5).median_ms}
 
     return evaluate

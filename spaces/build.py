@@ -1,5 +1,6 @@
 """From a candidate to a network: cut, then recover. Quantization will follow in the same place."""
 
+from collections.abc import Callable
 from enum import StrEnum
 
 import torch
@@ -9,19 +10,18 @@ from ultralytics.nn.tasks import DetectionModel
 from spaces.calibration import calibrate_bn_
 from spaces.candidate import Candidate
 from spaces.graph import ChannelGraph
-from spaces.importance import Importance, contribution, l1
-from spaces.reconstruction import observe, reconstruct_
+from spaces.reconstruction import BATCH, observe, reconstruct_, reconstruct_once_
 from spaces.space import Space
-from spaces.subnet import choose_channels, install, skeleton_of, slice_tensors
-
-BATCH = 16
+from spaces.study import Study
+from spaces.subnet import Chosen, choose_channels, install, skeleton_of, slice_tensors
 
 
 class Recovery(StrEnum):
-    """What is done to a cut network before it is looked at."""
+    """What is done to a cut network before it is looked at, the cheapest first."""
 
     NOTHING = "nothing"
     ADAPTIVE_BN = "adaptive_bn"
+    ONE_SHOT = "one_shot"
     RECONSTRUCT = "reconstruct"
 
 
@@ -30,43 +30,74 @@ class Builder:
 
     Args:
         images: the calibration images, float32 (N, 3, H, W) in [0, 1]; their labels are not needed.
+        study: what those images have told about the parent.
     """
 
     def __init__(
-        self,
-        parent: DetectionModel,
-        graph: ChannelGraph,
-        space: Space,
-        *,
-        images: Tensor,
-        importance: Importance = Importance.CONTRIBUTION,
-        recovery: Recovery,
+        self, parent: DetectionModel, graph: ChannelGraph, space: Space, *, images: Tensor, study: Study
     ) -> None:
+        self.parent = parent
+        self.graph = graph
+        self.space = space
+        self.study = study
+        self.images = images
         self._tensors = parent.state_dict()
         self._skeleton = skeleton_of(parent)
-        self._graph = graph
-        self._space = space
-        self._images = images
-        self._recovery = recovery
-        is_l1 = importance is Importance.L1
-        self._scores = l1(self._tensors, graph) if is_l1 else contribution(parent, graph, images)
-        self._reference = observe(parent, images, seed=0) if recovery is Recovery.RECONSTRUCT else None
+        self._recover_: dict[Recovery, Callable[[DetectionModel, Chosen], None]] = {}
 
-    def __call__(self, candidate: Candidate, /) -> DetectionModel:
-        """Return the network of `candidate` in eval mode.
+    def __call__(self, candidate: Candidate, recovery: Recovery, /) -> DetectionModel:
+        """Return the network of `candidate` in eval mode; the parent's own is never changed by recovering.
 
         Raises:
             BadInput: the candidate is not of this space.
         """
-        keep = self._space.decode(candidate)
-        chosen = choose_channels(self._graph, self._scores, keep)
-        subnet = install(self._skeleton, slice_tensors(self._tensors, self._graph, chosen))
+        chosen = self.chosen(candidate)
+        subnet = install(self._skeleton, slice_tensors(self._tensors, self.graph, chosen))
         assert isinstance(subnet, DetectionModel)
         subnet = subnet.to(memory_format=torch.channels_last)
-        if candidate == self._space.parent or self._recovery is Recovery.NOTHING:
-            return subnet
-        if self._reference is not None:
-            reconstruct_(subnet, self._graph, chosen, self._reference)
-        else:
-            calibrate_bn_(subnet, self._images.split(BATCH))
+        if candidate != self.space.parent:
+            if recovery not in self._recover_:
+                self._recover_[recovery] = self._recoverer(recovery)
+            self._recover_[recovery](subnet, chosen)
         return subnet
+
+    def chosen(self, candidate: Candidate, /) -> Chosen:
+        """Return which channels of each block `candidate` keeps.
+
+        Raises:
+            BadInput: the candidate is not of this space.
+        """
+        return choose_channels(self.graph, self.study.scores, self.space.decode(candidate))
+
+    def _recoverer(self, recovery: Recovery) -> Callable[[DetectionModel, Chosen], None]:
+        """Return what recovers a cut network in place; what it needs of the parent is computed here, once."""
+        device = self.images.device
+        match recovery:
+            case Recovery.NOTHING:
+                return lambda _, __: None
+            case Recovery.ADAPTIVE_BN:
+                return lambda subnet, _: calibrate_bn_(subnet, self.images.split(BATCH))
+            case Recovery.ONE_SHOT:
+                covariances = {name: each.to(device) for name, each in self.study.covariances().items()}
+                return lambda subnet, chosen: reconstruct_once_(
+                    subnet, self.parent, self.graph, chosen, covariances, self.images
+                )
+            case Recovery.RECONSTRUCT:
+                places = {name: torch.tensor(index, device=device) for name, index in self.study.places.items()}
+                reference = observe(self.parent, self.images, places)
+                return lambda subnet, chosen: reconstruct_(subnet, self.graph, chosen, reference)
+
+
+class Subnet:
+    """One candidate, built only as far as it is asked for."""
+
+    def __init__(self, candidate: Candidate, builder: Builder) -> None:
+        self.candidate = candidate
+        self.builder = builder
+        self._networks: dict[Recovery, DetectionModel] = {}
+
+    def network(self, recovery: Recovery, /) -> DetectionModel:
+        """Return the network after `recovery`, built once; measure it, don't change it."""
+        if recovery not in self._networks:
+            self._networks[recovery] = self.builder(self.candidate, recovery)
+        return self._networks[recovery]

@@ -14,8 +14,9 @@ Scores = tuple[NDArray[np.float64], ...]  # for each block, one for each of its 
 
 
 class Importance(StrEnum):
-    """How channels are scored."""
+    """How channels are scored; "greedy" is the order of `spaces.elimination`."""
 
+    GREEDY = "greedy"
     CONTRIBUTION = "contribution"
     L1 = "l1"
 

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from leaderboards.benchmarks.cutting import cutting
 from leaderboards.benchmarks.difficulty import difficulty
+from leaderboards.benchmarks.evaluation import evaluation
 from leaderboards.benchmarks.kills import kills
 from leaderboards.benchmarks.record import Record
 from leaderboards.benchmarks.sampler import sampler
@@ -20,6 +21,7 @@ BENCHMARKS: Mapping[str, Callable[..., Record]] = {
     "sampler": sampler,
     "kills": kills,
     "difficulty": difficulty,
+    "evaluation": evaluation,
 }
 
 

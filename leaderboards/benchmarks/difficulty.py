@@ -36,7 +36,7 @@ def difficulty() -> Record:
         candidate = problem.space.sample(np.random.default_rng(seed), limits={"macs_g": limit}, diversity=0.0)
         with tempfile.TemporaryDirectory() as folder:
             model = finetune(
-                build(candidate),
+                build(candidate, recipe.recovery),
                 problem.inputs.parent,
                 problem.inputs.dataset.train,
                 recipe=finetune_recipe(recipe.model_copy(update={"seed": seed})),

@@ -1,0 +1,250 @@
+"""How fast is an evaluation? Candidates a minute beside the loop of the YOLOv5 port of EagleEye.
+
+Equal work: both sides recover on as many images of train and score mAP on the same images, one thread each, taking
+turns. Equal fidelity: each side at its own cheapest setting that still ranks candidates as its full one does.
+"""
+
+import time
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+from ultralytics.nn.tasks import DetectionModel
+
+from evaluators.detection import batch_of, coco_map, detections, predict, score
+from evaluators.folding import fold_bn
+from leaderboards.benchmarks.eagleeye import CALIBRATION_BATCH, detect, forward
+from leaderboards.benchmarks.fidelity import cheapest, settings_of_ours, settings_of_port
+from leaderboards.benchmarks.ground import SHARE, Ground, Stopwatch, make_grounds, one_thread
+from leaderboards.benchmarks.record import Cell, Record
+from leaderboards.publish import environment
+from spaces.build import Builder, Recovery
+from spaces.candidate import Candidate
+
+EQUAL_WORK, EQUAL_FIDELITY, MAP_SHARE = 5.0, 20.0, 0.15
+PUBLISHED_DRAWS = 4.0  # of the port for a candidate of v5n at 60 % in its own space (reference/performance.md 0)
+PARENT_GAP = 0.02  # in mAP: the port's NMS has another IoU threshold
+ADAPTIVE_BN, RECONSTRUCTION = "adaptive BatchNorm", "reconstruction"
+OF_PORT = ("propose", "inherit", "calibrate", "validate: forward", "validate: NMS", "validate: mAP")
+
+Row = Mapping[str, Cell]
+
+
+class Outcome(NamedTuple):
+    """Equal work on one data set.
+
+    Attributes:
+        ratio: candidates a minute, ours over the port's.
+        map_share: of NMS and mAP in the time of our candidate.
+        propose_s: what it takes the port to find a candidate on the budget.
+    """
+
+    ratio: float
+    map_share: float
+    propose_s: float
+    rows: list[Row]
+
+
+def evaluation(
+    *, candidates: str = "6", calibration: str = "128", ranked: str = "60", fidelity: str = "digits"
+) -> Record:
+    """Return how many times as many candidates a minute we score as the port does, at equal work.
+
+    Args:
+        candidates: how many each side evaluates at equal work.
+        calibration: images that both sides recover on, a multiple of 32.
+        ranked: candidates of the fidelity part, 0 to leave it out.
+        fidelity: the data set of the fidelity part, digits or bccd.
+    """
+    with one_thread():
+        grounds = make_grounds()
+        outcomes = {
+            name: compare(ground, n=int(candidates), n_images=int(calibration)) for name, ground in grounds.items()
+        }
+        rows = [row for outcome in outcomes.values() for row in outcome.rows]
+        gain = 0.0
+        if int(ranked):
+            faithful = _fidelity(grounds[fidelity], int(ranked), outcomes[fidelity].propose_s)
+            gain = float(faithful[-1]["value"])
+            rows += faithful
+    if "bccd" not in grounds:
+        rows.append({"data": "bccd", "side": "both", "what": "left out: REAL_DATA is not set", "value": False})
+    lead = outcomes.get("bccd", outcomes["digits"])
+    worst_share = max(outcome.map_share for outcome in outcomes.values())
+    return Record(
+        "evaluation",
+        f"candidates a minute at equal work, ours over the port's, on {'bccd' if 'bccd' in outcomes else 'digits'}",
+        lead.ratio,
+        f"at least {EQUAL_WORK:g}, at equal fidelity at least {EQUAL_FIDELITY:g}; mAP and NMS at most {MAP_SHARE:.0%}",
+        lead.ratio >= EQUAL_WORK and gain >= EQUAL_FIDELITY and worst_share <= MAP_SHARE,
+        rows,
+        environment(),
+        f"REAL_DATA=/work/shared python run_search.py bench evaluation candidates={candidates} "
+        f"calibration={calibration} ranked={ranked} fidelity={fidelity} --json",
+    )
+
+
+def compare(ground: Ground, /, *, n: int, n_images: int) -> Outcome:
+    """Return how `n` candidates of each side fare that are recovered on `n_images`, the sides taking turns."""
+    _check_same_metric(ground)
+    builders = {
+        ADAPTIVE_BN: ground.builder(Recovery.ADAPTIVE_BN, n_images),
+        RECONSTRUCTION: ground.builder(Recovery.RECONSTRUCT, ground.recipe.calibration_images),
+    }
+    cut = ground.builder(Recovery.NOTHING, n_images)
+    ours, port = Stopwatch(), Stopwatch()
+    sides = [
+        lambda index: _evaluate(ground, index, builders, ours),
+        lambda _: _evaluate_port(ground, n_images // CALIBRATION_BATCH, port),
+    ]
+    for index in range(n):
+        for evaluate in sides if index % 2 == 0 else reversed(sides):
+            evaluate(index)
+        _split(ground, index, (cut, builders[ADAPTIVE_BN]), ours)
+    return _outcome(ground, ours, port)
+
+
+def peak_gflops() -> float:
+    """Return how many GFLOP/s the best of 30 convolutions reaches that are large enough to be bound by arithmetic."""
+    images = torch.randn(8, 128, 40, 40).to(memory_format=torch.channels_last)
+    weight = torch.randn(128, 128, 3, 3).to(memory_format=torch.channels_last)
+    times = []
+    for _ in range(30):
+        started = time.perf_counter()
+        nn.functional.conv2d(images, weight, padding=1)
+        times.append(time.perf_counter() - started)
+    return 2 * 8 * 40 * 40 * 128 * 128 * 9 / min(times) / 1e9
+
+
+def _check_same_metric(ground: Ground) -> None:
+    """Make sure that both sides say the same of the parent, up to the port's NMS."""
+    parent = ground.problem.inputs.parent
+    ours = coco_map(predict(parent, ground.scored), ground.scored).map50_95
+    theirs = coco_map(detect(forward(parent, ground.scored), ground.scored), ground.scored).map50_95
+    if abs(ours - theirs) > PARENT_GAP:
+        raise RuntimeError(f"the sides must agree on the parent, got mAP {ours:.4f} and {theirs:.4f}")
+
+
+def _draw(ground: Ground, index: int) -> Candidate:
+    limits = {"macs_g": SHARE * ground.problem.parent_costs["macs_g"]}
+    return ground.problem.space.sample(np.random.default_rng([3, index]), limits=limits)
+
+
+def _evaluate(ground: Ground, index: int, builders: Mapping[str, Builder], watch: Stopwatch) -> None:
+    """Evaluate candidate `index` as a worker does, with each recovery."""
+    for recovery, build in builders.items():
+        with watch.time(recovery):
+            score(build(_draw(ground, index)), ground.scored)
+
+
+def _evaluate_port(ground: Ground, n_batches: int, watch: Stopwatch) -> None:
+    with watch.time("propose"):
+        proposal = ground.port.propose()
+    watch.seconds["proposals"].append(float(proposal.n_drawn))
+    with watch.time("inherit"):
+        model = ground.port.inherit(proposal.keep)
+    with watch.time("calibrate"):
+        ground.port.calibrate_(model, n_batches=n_batches)
+    with watch.time("validate: forward"):
+        outputs = forward(model, ground.scored)
+    with watch.time("validate: NMS"):
+        found = detect(outputs, ground.scored)
+    with watch.time("validate: mAP"):
+        coco_map(found, ground.scored)
+
+
+def _split(ground: Ground, index: int, builders: tuple[Builder, Builder], watch: Stopwatch) -> None:
+    """Take the time of each stage of candidate `index`, cut by the first builder and also calibrated by the second."""
+    cut, build = builders
+    candidate = _draw(ground, index)
+    with watch.time("cut"):
+        cut(candidate)
+    with watch.time("cut and calibrate"):
+        model = build(candidate)
+    _split_score(ground, model, watch)
+    with watch.time("score"):
+        score(model, ground.scored)
+
+
+@torch.no_grad()
+def _split_score(ground: Ground, model: DetectionModel, watch: Stopwatch) -> None:
+    size = batch_of(ground.scored)
+    with watch.time("floats"):
+        for _ in ground.scored.batches(size):
+            pass
+    with watch.time("floats and forward"):
+        folded = fold_bn(model)
+        outputs = [folded(batch)[0] for batch in ground.scored.batches(size)]
+    with watch.time("NMS"):
+        pairs = zip(outputs, ground.scored.parts(size), strict=True)
+        found = [boxes for output, part in pairs for boxes in detections(output, part)]
+    with watch.time("mAP"):
+        coco_map(found, ground.scored)
+
+
+def _outcome(ground: Ground, ours: Stopwatch, port: Stopwatch) -> Outcome:
+    ours_s, port_s = ours.mean(ADAPTIVE_BN), port.mean(*OF_PORT)
+    published_s = port_s + port.mean("propose") * (PUBLISHED_DRAWS / port.mean("proposals") - 1)
+    referee_s = ours.mean("NMS", "mAP")
+    rows = [
+        _row(ground, "ours", f"{ADAPTIVE_BN}: candidates a minute", 60 / ours_s),
+        _row(ground, "ours", f"{RECONSTRUCTION}: candidates a minute", 60 / ours.mean(RECONSTRUCTION)),
+        _row(ground, "port", "candidates a minute", 60 / port_s),
+        _row(ground, "both", "equal work: times as fast", port_s / ours_s),
+        _row(ground, "both", f"the same at {PUBLISHED_DRAWS:g} proposals a candidate", published_s / ours_s),
+        _row(ground, "both", f"{RECONSTRUCTION}: times as fast", port_s / ours.mean(RECONSTRUCTION)),
+        _row(ground, "port", "proposals a candidate", port.mean("proposals")),
+        *(_row(ground, "port", f"{stage}, ms", 1e3 * port.mean(stage)) for stage in OF_PORT),
+        *(_row(ground, "ours", f"{stage}, ms", 1e3 * seconds) for stage, seconds in _stages(ours).items()),
+        *_speed(ground, ours),
+        _row(ground, "ours", f"{ADAPTIVE_BN}: share of NMS and mAP", referee_s / ours_s),
+        _row(ground, "ours", f"{RECONSTRUCTION}: share of NMS and mAP", referee_s / ours.mean(RECONSTRUCTION)),
+    ]
+    return Outcome(port_s / ours_s, referee_s / ours_s, port.mean("propose"), rows)
+
+
+def _stages(ours: Stopwatch) -> dict[str, float]:
+    """Return the mean seconds of each stage of one of our candidates."""
+    floats, forward_s = ours.mean("floats"), ours.mean("floats and forward") - ours.mean("floats")
+    known = floats + forward_s + ours.mean("NMS", "mAP")
+    return {
+        "cut": ours.mean("cut"),
+        "calibrate": ours.mean("cut and calibrate") - ours.mean("cut"),
+        "reconstruct instead": ours.mean(RECONSTRUCTION) - ours.mean("score") - ours.mean("cut"),
+        "pixels to floats": floats,
+        "forward": forward_s,
+        "NMS": ours.mean("NMS"),
+        "mAP": ours.mean("mAP"),
+        "loss and the rest": ours.mean("score") - known,
+    }
+
+
+def _speed(ground: Ground, ours: Stopwatch) -> list[Row]:
+    """Return the speed of the forward passes beside that of the best convolution."""
+    gflops = 2 * SHARE * ground.problem.parent_costs["macs_g"] * len(ground.scored)
+    reached, peak = gflops / _stages(ours)["forward"], peak_gflops()
+    return [
+        _row(ground, "ours", "forward, GFLOP/s", reached),
+        _row(ground, "both", "peak of a convolution, GFLOP/s", peak),
+        _row(ground, "ours", "forward, share of the peak", reached / peak),
+    ]
+
+
+def _fidelity(ground: Ground, n: int, propose_s: float) -> list[Row]:
+    """Return the settings of both sides, and at last how many times as fast our cheapest is as the port's."""
+    ours, port = settings_of_ours(ground, n), settings_of_port(ground, n, propose_s)
+    rows = []
+    for side, settings in (("ours", ours), ("port", port)):
+        best = cheapest(settings)
+        for setting in settings:
+            mark = "cheapest" if setting is best else "full" if setting is settings[0] else "setting"
+            rows.append(_row(ground, side, f"{mark}: {setting.name}: Spearman", setting.spearman))
+            rows.append(_row(ground, side, f"{mark}: {setting.name}: seconds", setting.seconds))
+    gain = cheapest(port).seconds / cheapest(ours).seconds
+    return [*rows, _row(ground, "both", "equal fidelity: times as fast", gain)]
+
+
+def _row(ground: Ground, side: str, what: str, value: float) -> Row:
+    return {"data": ground.name, "side": side, "what": what, "value": value}

@@ -1,0 +1,134 @@
+"""What proxies are held against: a seeded sample of candidates at fixed budgets, fine-tuned and measured on val.
+
+Every result goes to a journal, so a benchmark that was stopped goes on where it was.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from evaluators.dataset import Sample
+from evaluators.detection import coco_map, predict
+from evaluators.images import Images, load_images
+from evaluators.result import Result, Status
+from leaderboards.finetune import FinetuneRecipe, finetune
+from leaderboards.prepare import Problem
+from leaderboards.recipe import Recipe
+from leaderboards.rows import finetune_recipe
+from leaderboards.worker import Workshop
+from search import on_ray
+from search.executor import Job
+from search.journal import Journal
+from spaces.candidate import Candidate
+
+DEADLINE_S = 3600.0  # for one fine-tuning
+READING = "map50_95"
+
+
+@dataclass(frozen=True)
+class Truth:
+    """One candidate and what became of it.
+
+    Attributes:
+        share: its budget, as a fraction of the parent's MACs.
+        map50_95: on the val split after fine-tuning, one for each seed.
+    """
+
+    candidate: Candidate
+    share: float
+    map50_95: tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class FineTuned:
+    """Fine-tunes candidates in one worker and measures them on `val`; the seed is the job's number over `n_sample`."""
+
+    workshop: Workshop
+    train: tuple[Sample, ...]
+    val: Images
+    recipe: FinetuneRecipe
+    n_sample: int
+
+    def __call__(self, job: Job) -> Result:
+        """Return the result of `job`, with its mAP."""
+        torch.set_num_threads(1)
+        model = self.workshop.builder("cpu")(job.candidate, self.workshop.recovery)
+        recipe = replace(self.recipe, seed=job.number // self.n_sample)
+        with tempfile.TemporaryDirectory() as folder:
+            tuned = finetune(
+                model,
+                self.workshop.parent,
+                self.train,
+                recipe=recipe,
+                checkpoint=Path(folder) / "checkpoint.pt",
+                report=lambda _: None,
+                device="cpu",
+            )
+        score = coco_map(predict(tuned, self.val), self.val).map50_95
+        return Result(job.number, job.candidate, Status.DONE, {READING: score}, 0.0)
+
+
+def sample_candidates(problem: Problem, shares: Sequence[float], *, n: int) -> list[tuple[float, Candidate]]:
+    """Return `n` seeded candidates at each share of the parent's MACs, to within 0.5 %, from uniform to diverse."""
+    whole = problem.parent_costs["macs_g"]
+    drawn = []
+    for share in shares:
+        for index in range(n):
+            rng = np.random.default_rng([index, round(1000 * share)])
+            diversity = float(rng.random())
+            drawn.append((share, problem.space.sample(rng, limits={"macs_g": share * whole}, diversity=diversity)))
+    return drawn
+
+
+def truths(
+    recipe: Recipe, problem: Problem, workshop: Workshop, *, shares: Sequence[float], n: int, repeats: int, folder: Path
+) -> list[Truth]:
+    """Return the fine-tuned mAP of `n` candidates at each of `shares`, the first `repeats` of them with two seeds.
+
+    Args:
+        folder: where the journal is kept.
+    """
+    sample = sample_candidates(problem, shares, n=n)
+    jobs = [Job(number, candidate) for number, (_, candidate) in enumerate(sample)]
+    again = [Job(len(jobs) + number, candidate) for number, candidate in jobs if number % n < repeats]
+    identity = {**recipe.identity(), "shares": list(shares), "n": n, "data": problem.inputs.dataset.fingerprint}
+    folder.mkdir(parents=True, exist_ok=True)
+    with Journal(folder / "truth.jsonl", identity) as journal:
+        missing = [job for job in (*jobs, *again) if job.number not in journal.results]
+        if missing:
+            _fine_tune(recipe, problem, workshop, missing, journal, n_sample=len(jobs))
+        found = {number: result.readings[READING] for number, result in journal.results.items()
+                 if result.status is Status.DONE}  # fmt: skip
+    seeds = (0, len(jobs))
+    return [
+        Truth(candidate, share, tuple(found[number + seed] for seed in seeds if number + seed in found))
+        for number, (share, candidate) in enumerate(sample)
+        if number in found
+    ]
+
+
+def _fine_tune(
+    recipe: Recipe, problem: Problem, workshop: Workshop, jobs: Sequence[Job], journal: Journal, *, n_sample: int
+) -> None:
+    """Fine-tune the candidates of `jobs` on Ray's workers and write each result down as it comes."""
+    val = load_images(problem.inputs.dataset.val, imgsz=recipe.imgsz)
+    tune = FineTuned(workshop, problem.inputs.dataset.train, val, finetune_recipe(recipe), n_sample)
+    on_ray.start(recipe.ray_address, recipe.workers)
+    try:
+        executor = on_ray.RayExecutor(partial(_itself, tune), workers=recipe.workers, deadline_s=DEADLINE_S)
+        try:
+            for result in executor.run(jobs):
+                journal.append_result(result)
+        finally:
+            executor.close()
+    finally:
+        on_ray.stop()
+
+
+def _itself(tune: FineTuned) -> FineTuned:
+    return tune
