@@ -60,18 +60,18 @@ class Holdout(NamedTuple):
     rest: tuple[Sample, ...]
 
 
-def load_dataset(path: Path) -> Dataset:
+def load_dataset(path: Path, *, needs_train_labels: bool = True) -> Dataset:
     """Return the data set that the data yaml at `path` describes.
 
     The labels of an image are in the file at its path with the last folder `images` replaced by `labels` and the
     suffix by .txt; without that file it has no boxes. Unreadable images are left out while they are at most 1 % of a
-    split, and a warning names the first.
+    split, and a warning names the first. Val must have boxes, train only if `needs_train_labels`.
 
     Raises:
         BadInput: the yaml, an image or a label cannot be used.
     """
     try:
-        return _load(path)
+        return _load(path, needs_train_labels=needs_train_labels)
     except OSError as error:  # from whichever of the many files it comes
         raise BadInput(f"{error.filename or path}: cannot be read: {error.strerror}") from error
 
@@ -97,7 +97,7 @@ def split_holdout(samples: Sequence[Sample], *, n_holdout: int, seed: int) -> Ho
     return Holdout(tuple(samples[index] for index in sorted(held)), rest)
 
 
-def _load(path: Path) -> Dataset:
+def _load(path: Path, *, needs_train_labels: bool) -> Dataset:
     described = read_data_yaml(path)
     splits: dict[str, tuple[Path, ...]] = {}
     warnings: list[str] = []
@@ -107,7 +107,9 @@ def _load(path: Path) -> Dataset:
         warnings += _judge(unreadable, len(images), where=f"{path}: {split}")
         splits[split] = tuple(image for image in images if image not in set(unreadable))
     _refuse_shared(splits["train"], splits["val"], path)
-    samples = {split: _label(images, len(described.names), f"{path}: {split}") for split, images in splits.items()}
+    samples = {split: _label(images, len(described.names)) for split, images in splits.items()}
+    for split in ("train", "val") if needs_train_labels else ("val",):
+        _refuse_empty(samples[split], f"{path}: {split}")
     fingerprint = _fingerprint(described.names, samples)
     return Dataset(path, described.names, samples["train"], samples["val"], fingerprint, tuple(warnings))
 
@@ -150,12 +152,14 @@ def _refuse_shared(train: Sequence[Path], val: Sequence[Path], path: Path) -> No
         raise BadInput(f"{path}: train and val must not share images, got {len(shared)}: {image} is the same as {twin}")
 
 
-def _label(images: Sequence[Path], n_classes: int, where: str) -> tuple[Sample, ...]:
+def _refuse_empty(samples: Sequence[Sample], where: str) -> None:
+    if not any(len(sample.labels) for sample in samples):
+        looked = label_path(samples[0].image)
+        raise BadInput(f"{where} must have boxes, got none in {len(samples)} images; first looked in {looked}")
+
+
+def _label(images: Sequence[Path], n_classes: int) -> tuple[Sample, ...]:
     labels = read_labels(images, n_classes=n_classes)
-    if not any(map(len, labels)):
-        raise BadInput(
-            f"{where} must have boxes, got none in {len(images)} images; first looked in {label_path(images[0])}"
-        )
     return tuple(Sample(image, boxes) for image, boxes in zip(images, labels, strict=True))
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from evaluators.dataset import Sample
 from spaces.errors import BadInput
 
-_GREY = 114
+GREY = 114
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,8 +63,10 @@ class Images:
 
     def tensor(self) -> Tensor:
         """Return all images as float32 (N, 3, imgsz, imgsz) in [0, 1], channels last."""
-        scaled = np.divide(self.pixels, np.float32(255), dtype=np.float32)
-        return torch.from_numpy(scaled).to(memory_format=torch.channels_last)
+        scaled = np.empty((len(self), self.imgsz, self.imgsz, 3), np.float32)
+        for channel in range(3):  # a plane at a time is four times as fast as all at once
+            np.divide(self.pixels[:, channel], np.float32(255), out=scaled[..., channel], dtype=np.float32)
+        return torch.from_numpy(scaled).permute(0, 3, 1, 2)
 
     def targets(self) -> dict[str, Tensor]:
         """Return the boxes as Ultralytics' losses take them: batch_idx (n,), cls (n, 1), bboxes (n, 4).
@@ -85,20 +87,30 @@ def load_images(samples: Sequence[Sample], *, imgsz: int) -> Images:
     Raises:
         BadInput: a file is no image.
     """
-    pixels = np.full((len(samples), 3, imgsz, imgsz), _GREY, np.uint8)
+    pixels = np.full((len(samples), 3, imgsz, imgsz), GREY, np.uint8)
     shapes = np.zeros((len(samples), 2), np.int64)
     fitted = np.zeros((len(samples), 2), np.int64)  # width, height inside the grey
     pads = np.zeros((len(samples), 2), np.int64)
     for index, sample in enumerate(samples):
         image = read_image(sample.image)
         shapes[index] = image.shape[:2]
-        image = fit(image, imgsz=imgsz)
-        height, width = image.shape[:2]
-        left, top = round((imgsz - width) / 2 - 0.1), round((imgsz - height) / 2 - 0.1)  # an odd pixel goes after
-        pixels[index, :, top : top + height, left : left + width] = image[..., ::-1].transpose(2, 0, 1)
-        fitted[index], pads[index] = (width, height), (left, top)
+        fitted[index], pads[index] = letterbox_(image, pixels[index])
     boxes = [np.insert(sample.labels, 0, index, axis=1) for index, sample in enumerate(samples)]
     return Images(pixels, shapes, fitted / shapes[:, ::-1], pads, np.concatenate(boxes).astype(np.float32))
+
+
+def letterbox_(image: NDArray[np.uint8], out: NDArray[np.uint8], /) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Put `image` (H, W, 3), BGR, into the middle of `out` (3, imgsz, imgsz), RGB, its long side resized to fit.
+
+    Returns:
+        Its width and height there, and the columns to the left and the rows above it, which are left as they were.
+    """
+    imgsz = out.shape[-1]
+    image = fit(image, imgsz=imgsz)
+    height, width = image.shape[:2]
+    left, top = round((imgsz - width) / 2 - 0.1), round((imgsz - height) / 2 - 0.1)  # an odd pixel goes after
+    out[:, top : top + height, left : left + width] = image[..., ::-1].transpose(2, 0, 1)
+    return (width, height), (left, top)
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:

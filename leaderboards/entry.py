@@ -23,6 +23,11 @@ class Quality:
         latency_ms: median of the fp32 ONNX file in ONNX Runtime, batch 1; `latency_p95_ms` its 95th percentile.
         onnx_error: largest difference between ONNX fp32 and torch outputs, relative to the largest output.
         bits_mean: mean weight bits of the row's own network.
+        latency_low_ms: lower end of the 95 % interval of `latency_ms`; `latency_high_ms` the upper.
+        preprocess_ms: from a decoded image to the network's input; `postprocess_ms` from its outputs to boxes.
+        sentinel_ms: what a network that never changes took just before this row was timed.
+
+    The last five are missing in rows of earlier versions.
     """
 
     map50_95: float
@@ -38,10 +43,21 @@ class Quality:
     int8_size_mb: float
     onnx_error: float
     bits_mean: float
+    latency_low_ms: float | None = None
+    latency_high_ms: float | None = None
+    preprocess_ms: float | None = None
+    postprocess_ms: float | None = None
+    sentinel_ms: float | None = None
+
+    @property
+    def network_ms(self) -> float:
+        """The stage between the other two."""
+        return self.latency_ms
 
     def readings(self) -> dict[str, float]:
         """Return the values by the names that budgets use."""
-        return {**asdict(self), "macs_g": self.gflops / 2}
+        measured = {name: value for name, value in asdict(self).items() if value is not None}
+        return {**measured, "macs_g": self.gflops / 2}
 
 
 @dataclass(frozen=True)
@@ -92,4 +108,7 @@ class Entry:
 
 
 def _has_fields(record: object, kind: type[Quality] | type[Entry]) -> bool:
-    return isinstance(record, Mapping) and set(record) == {field.name for field in fields(kind)}
+    """Return whether `record` has every field of `kind`, save those that may be None, and no other."""
+    names = {field.name for field in fields(kind)}
+    required = {field.name for field in fields(kind) if field.default is not None}
+    return isinstance(record, Mapping) and required <= set(record) <= names

@@ -22,7 +22,7 @@ from ultralytics.utils import DEFAULT_CFG_DICT, IterableSimpleNamespace
 from ultralytics.utils.torch_utils import ModelEMA
 
 from evaluators.dataset import Sample
-from leaderboards.distill import distillation_loss
+from evaluators.distill import distillation_loss
 from leaderboards.training_data import Batch, TrainingSet, epoch_batches, n_batches
 from spaces.files import write_atomic
 

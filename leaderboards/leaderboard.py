@@ -25,12 +25,14 @@ LIMITS = ("macs_g", "gflops", "params_m", "size_mb", "latency_ms")
 MEASURED = (
     "map50_95", "map50", "gflops", "params_m", "size_mb", "latency_ms", "latency_p95_ms",
     "int8_map50_95", "int8_latency_ms", "int8_latency_p95_ms", "int8_size_mb", "bits_mean", "onnx_error",
+    "latency_low_ms", "latency_high_ms", "preprocess_ms", "network_ms", "postprocess_ms", "sentinel_ms",
 )  # fmt: skip
 COLUMNS = (
     "id", "base", "strategy", "status", "on_front", "map50_95", "map50", "proxy", "gflops", "params_m", "size_mb",
     "latency_ms", "latency_p95_ms", "int8_map50_95", "int8_latency_ms", "int8_size_mb", "bits_mean", "imgsz", "seed",
     "within_budget", "meets_as", "map_loss", "macs_kept", "onnx_error", "int8_latency_p95_ms", "proxy_name", "epochs",
-    "seconds", "error",
+    "seconds", "error", "latency_low_ms", "latency_high_ms", "preprocess_ms", "network_ms", "postprocess_ms",
+    "sentinel_ms",
 )  # fmt: skip
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 

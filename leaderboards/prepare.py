@@ -13,6 +13,7 @@ from ultralytics.nn.tasks import DetectionModel
 
 from evaluators.budget import Budget
 from evaluators.dataset import Dataset, Holdout, load_dataset, split_holdout
+from evaluators.device_file import DeviceFile, read_device_file
 from evaluators.digits import render_digits
 from evaluators.latency import measure_latency
 from leaderboards.export import export_onnx
@@ -35,6 +36,7 @@ class Inputs:
     Attributes:
         holdout: train in two parts, of which the search ranks on the first.
         fingerprint: of the weights' content, 16 hexadecimal digits.
+        device: what predicts latencies; None where they are measured.
     """
 
     dataset: Dataset
@@ -42,6 +44,7 @@ class Inputs:
     parent: DetectionModel
     architecture: Architecture
     fingerprint: str
+    device: DeviceFile | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +78,18 @@ class Problem:
             f"{len(self.graph.blocks)} blocks can be cut. Kept whole: {whole}.",
             f"The space reaches {ends}.",
             *dataset.warnings,
+            *self._notes_on_device(),
         ]
+
+    def _notes_on_device(self) -> list[str]:
+        device = self.inputs.device
+        if device is None:
+            return []
+        said = (
+            f"Latencies of the search are predicted from {device.n_networks} sub-networks timed on {device.machine}; "
+            f"its sentinel drifted by {device.drift:.0%} meanwhile."
+        )
+        return [said, *([warning] if (warning := device.foreign()) else [])]
 
 
 def prepare(recipe: Recipe, /) -> Problem:
@@ -87,18 +101,20 @@ def load_inputs(recipe: Recipe, /) -> Inputs:
     """Return the data and the detector that `recipe` names.
 
     Raises:
-        BadInput: the device, the data or the weights cannot be used, or do not belong together.
+        BadInput: the device, the data, the weights or the device file cannot be used, or do not belong together.
     """
     _check_device(recipe.torch_device)
-    dataset = load_dataset(render_digits(ROOT / "datasets") if recipe.data == EMBEDDED else Path(recipe.data))
+    yaml = render_digits(ROOT / "datasets") if recipe.data == EMBEDDED else Path(recipe.data)
+    dataset = load_dataset(yaml, needs_train_labels=recipe.needs_train_labels)
     holdout = split_holdout(dataset.train, n_holdout=recipe.search_images, seed=recipe.seed)
-    if not any(len(sample.labels) for sample in holdout.search):
+    if recipe.needs_train_labels and not any(len(sample.labels) for sample in holdout.search):
         raise BadInput(f"data: none of the {len(holdout.search)} train images that rank candidates has a box")
     path = EMBEDDED_PARENT if recipe.weights == EMBEDDED else Path(recipe.weights)
     parent, architecture = load_detector(path)
     if architecture.names != dataset.names:
         raise BadInput(_names_differ(architecture.names, dataset.names, recipe))
-    return Inputs(dataset, holdout, parent, architecture, _fingerprint(path))
+    fingerprint = _fingerprint(path)
+    return Inputs(dataset, holdout, parent, architecture, fingerprint, _device(recipe, fingerprint))
 
 
 def analyse(recipe: Recipe, inputs: Inputs, /) -> Problem:
@@ -113,21 +129,21 @@ def analyse(recipe: Recipe, inputs: Inputs, /) -> Problem:
     if bare.log10_size() == 0:
         raise BadInput("nothing can be cut: keep_min and align leave every block one width, the parent's")
     _check_reach(recipe, bare, ("gflops", "macs_g", "params_m"))
-    space, costs = _measured_space(inputs.parent, graph, bare, recipe)
+    space, costs = _measured_space(inputs, graph, bare, recipe)
     _check_reach(recipe, space, ("size_mb",))
     return Problem(inputs, graph, space, _resolve(recipe, costs), costs)
 
 
-def _measured_space(
-    parent: DetectionModel, graph: ChannelGraph, bare: Space, recipe: Recipe
-) -> tuple[Space, dict[str, float]]:
+def _measured_space(inputs: Inputs, graph: ChannelGraph, bare: Space, recipe: Recipe) -> tuple[Space, dict[str, float]]:
     """Return `bare` with the sizes of real ONNX files, and the parent's costs."""
     with tempfile.TemporaryDirectory() as folder:
-        path = export_onnx(parent, Path(folder) / "parent.onnx", imgsz=recipe.imgsz)
+        path = export_onnx(inputs.parent, Path(folder) / "parent.onnx", imgsz=recipe.imgsz)
         overhead = path.stat().st_size - round(bare.costs(bare.parent)["size_mb"] * 1e6)
         space = Space(graph, align=recipe.align, keep_min=recipe.keep_min, size_overhead=overhead)
         costs = space.costs(space.parent)
-        if recipe.latency_ms is not None:
+        if inputs.device is not None:
+            costs["latency_ms"] = inputs.device.latency(space, graph)([space.parent])[0]["latency_ms"]
+        elif recipe.latency_ms is not None:
             costs["latency_ms"] = measure_latency(path, threads=1).median_ms
     return space, costs
 
@@ -168,6 +184,18 @@ def _resolve(recipe: Recipe, parent_costs: Mapping[str, float], keys: tuple[str,
         limit = parent_costs[name] * float(amount[:-1]) / 100 if is_share else float(amount) * scale
         limits[name] = min(limit, limits.get(name, limit))
     return limits
+
+
+def _device(recipe: Recipe, parent: str) -> DeviceFile | None:
+    """Return the device file that `recipe` names, made for these weights and fit for what is asked of it."""
+    if recipe.device_file is None:
+        return None
+    device = read_device_file(Path(recipe.device_file))
+    device.check_use(parent=parent, imgsz=recipe.imgsz, threads=1)
+    warning = device.foreign()
+    if warning and recipe.latency_ms is not None and not recipe.allow_foreign_device:
+        raise BadInput(f"{warning}; make one here with bench latency, or set allow_foreign_device=true")
+    return device
 
 
 def _check_device(device: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from leaderboards.entry import PARENT, Entry
+from leaderboards.entry import PARENT, Entry, Quality
 from leaderboards.export import export_other
 from leaderboards.leaderboard import Leaderboard
 from leaderboards.render import write_markdown
@@ -95,12 +95,22 @@ def card(entry: Entry, board: Leaderboard, /) -> str:
 {quality.gflops:.3f} GFLOPs (2 x MACs) at {entry.imgsz} px, {quality.params_m:.3f} M parameters,
 {entry.epochs} epochs of fine-tuning. The ONNX fp32 outputs differ from torch by {quality.onnx_error:.1e} of the
 largest output. INT8: convolutions run as integers; what comes after the head's last convolutions is float.
+{_stages(quality)}
 
 Channels kept where they differ from the parent: {widths}.
 
 Files: model.safetensors + architecture.json (load without pickle), model.pt (`YOLO("model.pt")`), model.onnx,
 model_int8.onnx. Licence: AGPL-3.0 (Ultralytics).
 """
+
+
+def _stages(quality: Quality) -> str:
+    if quality.preprocess_ms is None or quality.postprocess_ms is None:
+        return ""
+    return (
+        f"One image in fp32: {quality.preprocess_ms:.2f} ms to make it ready, {quality.network_ms:.2f} ms in the "
+        f"network, {quality.postprocess_ms:.2f} ms to pick its boxes."
+    )
 
 
 def _blocks(facts: Mapping[str, object]) -> Sequence[tuple[str, int]]:

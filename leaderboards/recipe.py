@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from evaluators.metric import LABELLED, MAP, RANKING
 from leaderboards.entry import Entry
 from spaces.build import Recovery
 from spaces.errors import BadInput
@@ -48,6 +49,12 @@ def _run_folder(value: str) -> str:
     return value
 
 
+def _ranking(value: str) -> str:
+    if value not in RANKING:
+        raise ValueError(f"must be one of {', '.join(RANKING)}")
+    return value
+
+
 def _no_bits(value: tuple[int, ...]) -> tuple[int, ...]:
     if value:
         raise ValueError("bit-widths are not searched in this version; every row gets an INT8 file")
@@ -70,12 +77,14 @@ class Recipe(BaseModel):
     params_m: Amount | None = None
     size_mb: Amount | None = None
     latency_ms: Amount | None = None
+    device_file: str | None = None
+    allow_foreign_device: bool = False
     keep_min: float = Field(0.2, gt=0, le=1)
     align: int = Field(8, ge=1, le=64)
     backbones: tuple[Literal["same"], ...] = ("same",)
     bits: Annotated[tuple[int, ...], AfterValidator(_no_bits)] = ()
-    strategy: Literal["random", "nsga2"] = "nsga2"
-    proxy: Literal["map50_95", "loss"] = "map50_95"
+    strategy: Literal["informed", "nsga2", "random"] = "informed"
+    proxy: Annotated[str, AfterValidator(_ranking)] = MAP.name
     importance: Importance = Importance.GREEDY
     recovery: Recovery = Recovery.RECONSTRUCT
     candidates: int = Field(120, ge=1, le=1_000_000)
@@ -113,6 +122,11 @@ class Recipe(BaseModel):
     def gpus_a_worker(self) -> float:
         """The share of a GPU that each worker asks Ray for."""
         return 0.0 if self.device == "cpu" else 1 / self.workers
+
+    @property
+    def needs_train_labels(self) -> bool:
+        """Whether anything of the run reads the boxes of train: ranking by mAP or loss does, and fine-tuning."""
+        return self.finetune_epochs > 0 or self.proxy in LABELLED
 
     def identity(self) -> dict[str, object]:
         """Return what makes a run this run and no other; a journal of another identity is not resumed."""

@@ -14,7 +14,7 @@ from plotly.offline import get_plotlyjs
 from evaluators.metric import MAP
 from evaluators.result import Result, Status
 from leaderboards import charts, findings
-from leaderboards.agreement import agreement
+from leaderboards.agreement import agreement, agreement_by_reading
 from leaderboards.leaderboard import Leaderboard
 from leaderboards.table import tabulate
 from leaderboards.wording import one_line
@@ -56,6 +56,7 @@ def render_report(
         limits=dict(board.limits),
         sentences=_sentences(board, results),
         charts=_charts(board, results, blocks),
+        readings=agreement_by_reading(board, results),
         has_cloud=board.proxy is MAP,
         n_blocks=len(blocks),
         failures=failures[:MAX_FAILURES],

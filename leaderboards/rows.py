@@ -5,8 +5,11 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from evaluators.dataset import Sample
 from evaluators.latency import measure_latency
 from evaluators.result import Result, Status
+from evaluators.sentinel import measure_sentinel
+from evaluators.stages import measure_stages
 from leaderboards.entry import PARENT, Entry, Quality
 from leaderboards.finetune import FinetuneRecipe
 from leaderboards.prepare import Problem
@@ -36,7 +39,7 @@ def finish_rows(
     missing = [row for row in scored if row not in known]
     if not missing:
         return
-    watcher.stage(f"fine-tuning and exporting {len(missing)} rows")
+    watcher.stage(f"{'fine-tuning and ' if recipe.finetune_epochs else ''}exporting {len(missing)} rows")
     models = (recipe.folder / "models").resolve()
     finishing = Finishing(
         finetune_recipe(recipe),
@@ -54,26 +57,21 @@ def finish_rows(
         gpus=recipe.gpus_a_worker,
     )
     watcher.stage("timing the rows, one at a time")
+    typical = problem.inputs.dataset.val[0]
     for row in missing:
         proxy = _proxy(scored[row], recipe)
-        journal.append("entry", _entry(row, candidates[row], errors[row], proxy, recipe, models / row).to_json())
+        entry = _entry(row, candidates[row], errors[row], proxy, recipe, models / row, typical)
+        journal.append("entry", entry.to_json())
 
 
-def _entry(row: str, candidate: Candidate, error: str, proxy: float | None, recipe: Recipe, folder: Path) -> Entry:
+def _entry(
+    row: str, candidate: Candidate, error: str, proxy: float | None, recipe: Recipe, folder: Path, typical: Sample, /
+) -> Entry:
     measured = None if error else json.loads((folder / MEASURED).read_text(encoding="utf-8"))
     quality = None
     if measured is not None:
-        fp32, int8 = (
-            measure_latency(folder / name, threads=1, max_seconds=LATENCY_SECONDS)
-            for name in ("model.onnx", "model_int8.onnx")
-        )
-        quality = Quality(
-            latency_ms=fp32.median_ms,
-            latency_p95_ms=fp32.p95_ms,
-            int8_latency_ms=int8.median_ms,
-            int8_latency_p95_ms=int8.p95_ms,
-            **{name: value for name, value in measured.items() if name not in ("epochs", "seconds")},
-        )
+        own = {name: value for name, value in measured.items() if name not in ("epochs", "seconds")}
+        quality = Quality(**own, **_times(folder, typical, recipe.imgsz))
     return Entry(
         id=row,
         candidate=candidate,
@@ -88,6 +86,27 @@ def _entry(row: str, candidate: Candidate, error: str, proxy: float | None, reci
         quality=quality,
         error=error,
     )
+
+
+def _times(folder: Path, typical: Sample, imgsz: int) -> dict[str, float]:
+    """Return the row's latencies by their names in `Quality`."""
+    sentinel = measure_sentinel(threads=1)
+    fp32, int8 = (
+        measure_latency(folder / name, threads=1, max_seconds=LATENCY_SECONDS)
+        for name in ("model.onnx", "model_int8.onnx")
+    )
+    stages = measure_stages(folder / "model.onnx", typical, imgsz=imgsz)
+    return {
+        "latency_ms": fp32.median_ms,
+        "latency_p95_ms": fp32.p95_ms,
+        "latency_low_ms": fp32.low_ms,
+        "latency_high_ms": fp32.high_ms,
+        "int8_latency_ms": int8.median_ms,
+        "int8_latency_p95_ms": int8.p95_ms,
+        "preprocess_ms": stages.preprocess.median_ms,
+        "postprocess_ms": stages.postprocess.median_ms,
+        "sentinel_ms": sentinel.median_ms,
+    }
 
 
 def _proxy(result: Result | None, recipe: Recipe) -> float | None:

@@ -31,10 +31,11 @@ from search.loop import search
 from search.pareto import losses, select_spread
 from search.random_search import RandomSearch
 from search.strategy import Strategy
+from spaces.allocation import InformedSpace
 from spaces.errors import BadInput, NothingFeasible
 from spaces.files import write_atomic
 from spaces.space import ARITHMETIC_COSTS
-from spaces.study import study_parent
+from spaces.study import Study, study_parent
 
 LOWEST_SHARE = 0.5  # the first generation of a search for a front starts at half the budget
 DEADLINE_S = 600.0  # for one candidate
@@ -54,7 +55,9 @@ def run(recipe: Recipe, problem: Problem, watcher: Watcher, /) -> Leaderboard:
         folder.mkdir(parents=True, exist_ok=True)
         with Journal(folder / "journal.jsonl", _identity(recipe, problem.inputs)) as journal:
             write_atomic(folder / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
-            problem = _settle(problem, journal)
+            problem = _settle(recipe, problem, journal)
+            for note in missing_images(recipe, problem.inputs):
+                watcher.stage(note)
             watcher.stage("studying the parent")
             workshop = make_workshop(recipe, problem)
             results = _search(recipe, problem, workshop, journal, watcher)
@@ -109,7 +112,7 @@ def _search(recipe: Recipe, problem: Problem, workshop: Workshop, journal: Journ
     images = load_images(problem.inputs.holdout.search, imgsz=recipe.imgsz)
     is_here = recipe.workers == 1 and recipe.ray_address is None
     device = recipe.torch_device if is_here else recipe.worker_device
-    make = partial(make_measure, workshop, images, problem.budget, device)
+    make = partial(make_measure, workshop, images, problem.budget, device, proxy=recipe.proxy)
     is_complete = n_known >= recipe.candidates
     executor: Executor = (
         InProcess(_no_measure if is_complete else make())
@@ -118,7 +121,7 @@ def _search(recipe: Recipe, problem: Problem, workshop: Workshop, journal: Journ
     )
     try:
         return search(
-            _strategy(recipe, problem),
+            _strategy(recipe, problem, workshop.study),
             executor,
             journal,
             n_candidates=recipe.candidates,
@@ -129,7 +132,7 @@ def _search(recipe: Recipe, problem: Problem, workshop: Workshop, journal: Journ
         executor.close()
 
 
-def _strategy(recipe: Recipe, problem: Problem) -> Strategy:
+def _strategy(recipe: Recipe, problem: Problem, study: Study) -> Strategy:
     limits = {name: limit for name, limit in problem.limits.items() if name in ARITHMETIC_COSTS}
     if not limits or "latency_ms" in problem.limits:
         share = problem.limits.get("latency_ms", np.inf) / problem.parent_costs.get("latency_ms", 1.0)
@@ -137,8 +140,8 @@ def _strategy(recipe: Recipe, problem: Problem) -> Strategy:
         limits[MACS.name] = max(min(first_guess, limits.get(MACS.name, np.inf)), problem.space.reach()[MACS.name][0])
     if recipe.strategy == "random":
         return RandomSearch(problem.space, limits)
-    objectives = _objectives(recipe, problem)
-    return NSGA2(problem.space, limits, objectives, budget=problem.budget, spread=LOWEST_SHARE)
+    space = InformedSpace(problem.space, study.losses) if recipe.strategy == "informed" else problem.space
+    return NSGA2(space, limits, _objectives(recipe, problem), budget=problem.budget, spread=LOWEST_SHARE)
 
 
 def _objectives(recipe: Recipe, problem: Problem) -> tuple[Metric, ...]:
@@ -155,14 +158,28 @@ def make_workshop(recipe: Recipe, problem: Problem, /) -> Workshop:
     study = study_parent(
         inputs.parent, problem.graph, calibration.tensor(), importance=recipe.importance, seed=recipe.seed
     )
-    return Workshop(inputs.parent, problem.graph, problem.space, calibration, study, recipe.recovery)
+    return Workshop(
+        inputs.parent, problem.graph, problem.space, calibration, study, recipe.recovery, device=inputs.device
+    )
 
 
-def _settle(problem: Problem, journal: Journal) -> Problem:
+def missing_images(recipe: Recipe, inputs: Inputs, /) -> list[str]:
+    """Return a sentence for each key that asks for more images than there are; the run uses those that are."""
+    there = {"calibration_images": len(inputs.holdout.rest), "search_images": len(inputs.holdout.search)}
+    asked = {"calibration_images": recipe.calibration_images, "search_images": recipe.search_images}
+    return [
+        f"{key}={asked[key]} was asked for, train has {n} to give, which are used."
+        for key, n in there.items()
+        if n < asked[key]
+    ]
+
+
+def _settle(recipe: Recipe, problem: Problem, journal: Journal) -> Problem:
     """Return `problem` with the limits the run began with: a percentage of a latency is measured only once."""
     if not journal.records(SPACE):
         blocks = [[gene.name, gene.size] for gene in problem.space.genes]
-        journal.append(SPACE, {"limits": dict(problem.limits), "blocks": blocks, "notes": problem.notes()})
+        notes = [*problem.notes(), *missing_images(recipe, problem.inputs)]
+        journal.append(SPACE, {"limits": dict(problem.limits), "blocks": blocks, "notes": notes})
     limits = journal.records(SPACE)[0]["limits"]
     assert isinstance(limits, dict)
     return replace(problem, limits=limits)

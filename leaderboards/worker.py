@@ -15,10 +15,13 @@ from ultralytics.nn.tasks import DetectionModel
 
 from evaluators.budget import Budget
 from evaluators.dataset import Sample
-from evaluators.detection import coco_map, detections, predict, score
+from evaluators.detection import coco_map, detections, predict
+from evaluators.device_file import DeviceFile
 from evaluators.images import Images, load_images
 from evaluators.latency import measure_latency
 from evaluators.measure import Evaluator, Measure
+from evaluators.metric import MAP
+from evaluators.proxies import evaluators_for
 from leaderboards.export import OnnxDetector, compare, export_int8, export_onnx, save_pt
 from leaderboards.finetune import FinetuneRecipe, finetune
 from spaces.build import Builder, Recovery, Subnet
@@ -39,6 +42,7 @@ class Workshop:
 
     Attributes:
         calibration: images of train, for BatchNorm, reconstruction and INT8 ranges.
+        device: what predicts latencies; without it a limited latency is measured.
     """
 
     parent: DetectionModel
@@ -47,6 +51,7 @@ class Workshop:
     calibration: Images
     study: Study
     recovery: Recovery
+    device: DeviceFile | None = None
 
     def builder(self, device: str) -> Builder:
         """Return what makes a network of a candidate, on `device`."""
@@ -77,20 +82,24 @@ class Finishing:
     device: str
 
 
-def make_measure(workshop: Workshop, search: Images, budget: Budget, device: str) -> Measure:
-    """Return what measures candidates in one worker: mAP and task loss on the hold-out, latency if it is limited.
+def make_measure(workshop: Workshop, search: Images, budget: Budget, device: str, *, proxy: str = MAP.name) -> Measure:
+    """Return what measures candidates in one worker: the proxy on the hold-out, latency if it is limited.
 
     One thread, whatever the machine has: the readings then do not depend on how many workers share it.
     """
     torch.set_num_threads(1)
     builder = workshop.builder(device)
-    gates = (_onnx_latency(search.imgsz),) if "latency_ms" in budget.limits else ()
+    gates: tuple[Evaluator, ...] = ()
+    if workshop.device is not None:
+        gates = (_predicted_latency(workshop, workshop.device),)
+    elif "latency_ms" in budget.limits:
+        gates = (_onnx_latency(search.imgsz),)
     return Measure(
         workshop.space,
         lambda candidate: Subnet(candidate, builder),
         budget=budget,
         gates=gates,
-        evaluators=(lambda subnet: score(subnet.network(workshop.recovery), search),),
+        evaluators=evaluators_for(proxy, search, workshop.recovery),
     )
 
 
@@ -161,6 +170,12 @@ def _write_files(
 def _predict_onnx(path: Path, images: Images) -> list[NDArray[np.float32]]:
     network = OnnxDetector(path, threads=torch.get_num_threads())
     return [found for part in images.parts(16) for found in detections(network(part.tensor()), part)]
+
+
+def _predicted_latency(workshop: Workshop, device: DeviceFile) -> Evaluator:
+    """Return the evaluator of the latencies that `device` predicts, which builds nothing."""
+    predict_latency = device.latency(workshop.space, workshop.graph)
+    return lambda subnet: predict_latency([subnet.candidate])[0]
 
 
 def _onnx_latency(imgsz: int) -> Evaluator:

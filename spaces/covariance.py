@@ -38,7 +38,7 @@ class Covariance:
 
     def damped(self, columns: Tensor | None = None) -> Tensor:
         """Return the matrix of `columns`, or of all, with the ridge on its diagonal."""
-        matrix = self.matrix.clone() if columns is None else self.matrix[columns][:, columns]
+        matrix = self.matrix.clone() if columns is None else _part(self.matrix, columns, columns)
         matrix.diagonal().add_(RIDGE * self.matrix.diagonal().mean() + 1e-6)
         return matrix
 
@@ -47,25 +47,54 @@ class Covariance:
 
         Args:
             weights: (d, outputs) on all columns.
+
+        Raises:
+            FloatingPointError: the covariance is not finite.
         """
         lost = torch.ones(len(weights), dtype=torch.bool, device=weights.device)
         lost[columns] = False
         missing = self.matrix[columns][:, lost] @ weights[lost]
-        fitted = weights[columns] + torch.cholesky_solve(missing, torch.linalg.cholesky(self.damped(columns)))
+        fitted = weights[columns] + torch.cholesky_solve(missing, root_of(self.damped(columns)))
         return fitted, self.mean @ weights - self.mean[columns] @ fitted
 
     def loss(self, weights: Tensor, columns: Tensor) -> Tensor:
         """Return, for each output, the variance that is left unexplained without the other columns, (outputs,)."""
-        fitted, _ = self.fit(weights, columns)
-        error = weights.clone()
-        error[columns] -= fitted
-        return (error * (self.matrix @ error)).sum(0)
+        is_lost = torch.ones(len(weights), dtype=torch.bool, device=weights.device)
+        is_lost[columns] = False
+        lost, gone = torch.nonzero(is_lost).squeeze(1), weights[is_lost]
+        damped = self.damped(columns)
+        ridge = damped[0, 0] - self.matrix[columns[0], columns[0]]
+        root = root_of(damped)
+        half = torch.linalg.solve_triangular(root, _part(self.matrix, columns, lost) @ gone, upper=False)
+        shift = torch.linalg.solve_triangular(root.T, half, upper=True)
+        # with the error e = (-shift, gone), damped @ shift = s and half = root^-1 s:
+        # e' matrix e = gone' matrix gone - 2 shift's + shift' (s - ridge shift)
+        variance = (gone * (_part(self.matrix, lost, lost) @ gone)).sum(0)
+        unexplained: Tensor = variance - half.square().sum(0) - ridge * shift.square().sum(0)
+        return unexplained.clamp_min(0)  # rounding
 
 
-def sample_places(
-    layers: Mapping[str, FittedLayer], fisher: Mapping[str, Tensor], /, *, n_rows: int = ROWS, seed: int
-) -> dict[str, Tensor]:
-    """Return places for each of `layers`, no more than `n_rows`, equally many of each image and each at most once.
+def _part(matrix: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Return `matrix[rows][:, columns]`, in a fraction of the time that indexing takes."""
+    return matrix.index_select(0, rows).index_select(1, columns)
+
+
+def root_of(damped: Tensor, /) -> Tensor:
+    """Return the lower Cholesky factor of a `damped` covariance (d, d).
+
+    Raises:
+        FloatingPointError: it is not finite; the ridge makes any other positive definite.
+    """
+    root: Tensor
+    factor = torch.linalg.cholesky_ex(damped)
+    root: Tensor = factor.L
+    if factor.info or not root.isfinite().all():
+        raise FloatingPointError("the activations must be finite for least squares, got NaN or infinity")
+    return root
+
+
+def sample_places(fisher: Mapping[str, Tensor], /, *, n_rows: int = ROWS, seed: int) -> dict[str, Tensor]:
+    """Return places for each layer, no more than `n_rows`, equally many of each image and each at most once.
 
     Args:
         fisher: (N, P) by layer, as of `Fisher.places`.
@@ -75,8 +104,7 @@ def sample_places(
     """
     generator = torch.Generator().manual_seed(seed)
     places = {}
-    for name in layers:
-        information = fisher[name]
+    for name, information in fisher.items():
         n_images, n_places = information.shape
         share = information / information.sum(1, keepdim=True).clamp_min(1e-30)
         chances = FOCUS * share + (1 - FOCUS) / n_places
@@ -88,7 +116,7 @@ def sample_places(
 
 @torch.no_grad()
 def covariances(parent: nn.Module, images: Tensor, places: Mapping[str, Tensor], /) -> dict[str, Covariance]:
-    """Return the covariance of what each fitted layer of `parent` reads of `images` at `places`."""
+    """Return the covariance of what each layer of `parent` that has `places` reads of `images` there."""
     found: dict[str, Covariance] = {}
 
     def record(name: str, layer: FittedLayer, inputs: tuple[Tensor]) -> None:
@@ -97,7 +125,8 @@ def covariances(parent: nn.Module, images: Tensor, places: Mapping[str, Tensor],
         rows = rows - mean
         found[name] = Covariance(rows.T @ rows / len(rows), mean)
 
-    hooks = [layer.register_forward_pre_hook(partial(record, name)) for name, layer in fitted_layers(parent).items()]
+    layers = fitted_layers(parent)
+    hooks = [layers[name].register_forward_pre_hook(partial(record, name)) for name in places]
     parent(images)
     for hook in hooks:
         hook.remove()

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from spaces.covariance import Covariance
+from spaces.covariance import Covariance, root_of
 from spaces.graph import Block, ChannelGraph
 from spaces.patches import fitted_layers, kernel_size, weight_matrix
 
@@ -41,15 +41,15 @@ def eliminate(
     """Return for each block of `graph` the order in which its channels go.
 
     Args:
-        channels: Fisher information of one output value of each layer, (C,) by layer.
+        channels: Fisher information of the outputs of each layer, (C,) by layer.
     """
     layers = fitted_layers(parent)
     readers: dict[int, list[_Reader]] = {index: [] for index in range(len(graph.blocks))}
-    for name, layer in layers.items():
-        axis = graph.axes.get((f"{name}.weight", 1))
+    for name in covariances:
+        layer, axis = layers[name], graph.axes.get((f"{name}.weight", 1))
         if axis is None:
             continue
-        inverse = torch.cholesky_inverse(torch.linalg.cholesky(covariances[name].damped()))
+        inverse = torch.cholesky_inverse(root_of(covariances[name].damped()))
         weights = weight_matrix(layer) * channels[name].sqrt()
         for index in np.unique(axis.blocks[axis.blocks >= 0]):
             atoms = np.where(axis.blocks == index, axis.atoms, -1)
@@ -85,17 +85,18 @@ class _Reader:
             costs[n_rows == m] = scaled.square().sum((1, 2)).double().numpy()
         return costs
 
-    def remove_(self, atoms: NDArray[np.int64]) -> None:
-        """Take `atoms` away and shift the weights of the others."""
+    def remove_(self, atoms: NDArray[np.int64]) -> float:
+        """Take `atoms` away, shift the weights of the others and return what that costs."""
         read = self._rows[atoms]
         rows = torch.from_numpy(read[read >= 0])
         if len(rows) == 0:
-            return
+            return 0.0
         root = torch.linalg.cholesky(self._inverse[rows][:, rows])
         shift = torch.linalg.solve_triangular(root, self._inverse[rows], upper=False)  # (m, d)
         gone = torch.linalg.solve_triangular(root, self._weights[rows], upper=False)
         self._weights.addmm_(shift.T, gone, alpha=-1)
         self._inverse.addmm_(shift.T, shift, alpha=-1)
+        return float(gone.double().square().sum())
 
 
 def _rows(atoms: NDArray[np.int64], block: Block, n_offsets: int) -> NDArray[np.int64]:
@@ -110,32 +111,18 @@ def _rows(atoms: NDArray[np.int64], block: Block, n_offsets: int) -> NDArray[np.
 
 
 def _empty(block: Block, readers: list[_Reader]) -> Elimination:
-    """Return the order of one block; the last channel of each part stays to the end."""
-    part = np.arange(block.parts * block.size) // block.size
-    is_left = np.ones(len(part), bool)
-    scores, losses = np.zeros(len(part)), np.zeros(len(part) + 1)
-    n_gone = 0
-    while is_left.sum() > block.parts:
-        left = np.flatnonzero(is_left)
-        costs = np.sum([reader.costs(left) for reader in readers], 0) if readers else np.zeros(len(left))
-        order = np.argsort(costs, kind="stable")
-        going = _spare_last(left[order], part, is_left)[: max(1, int(STEP * len(left)))]
-        cost = dict(zip(left.tolist(), costs.tolist(), strict=True))
-        for atom in going.tolist():
-            n_gone += 1
-            scores[atom] = n_gone
-            losses[n_gone] = losses[n_gone - 1] + cost[atom]
-            is_left[atom] = False
-        for reader in readers:
-            reader.remove_(going)
-    scores[is_left] = len(part) + 1
-    losses[n_gone + 1 :] = losses[n_gone]
-    return Elimination(scores, losses[:: block.parts])
-
-
-def _spare_last(
-    atoms: NDArray[np.int64], part: NDArray[np.int64], is_left: NDArray[np.bool_]
-) -> NDArray[np.int64]:
-    """Return `atoms` without the last one, in their order, of each part."""
-    last = {int(part[atom]): int(atom) for atom in atoms if is_left[atom]}
-    return np.array([atom for atom in atoms.tolist() if last[int(part[atom])] != atom], np.int64)
+    """Return the order of one block, whose parts lose equally many channels; the last one of each stays to the end."""
+    scores, losses = np.full(block.parts * block.size, float(block.size)), np.zeros(block.size + 1)
+    left = np.arange(block.parts * block.size).reshape(block.parts, block.size)
+    while left.shape[1] > 1:
+        n_gone, n_going = block.size - left.shape[1], max(1, int(STEP * left.shape[1]))
+        costs = np.sum([np.zeros(left.size), *(reader.costs(left.ravel()) for reader in readers)], 0)
+        order = costs.reshape(left.shape).argsort(axis=1, kind="stable")
+        going = np.take_along_axis(left, order[:, :n_going], 1)
+        alone = np.cumsum(np.sort(costs.reshape(left.shape), 1)[:, :n_going].sum(0))  # (n_going,)
+        together = sum(reader.remove_(going.ravel()) for reader in readers)
+        scores[going] = n_gone + np.arange(n_going)
+        losses[n_gone + 1 : n_gone + n_going + 1] = losses[n_gone] + alone * (together / max(alone[-1], 1e-300))
+        left = np.sort(np.take_along_axis(left, order[:, n_going:], 1), 1)
+    losses[-1] = losses[-2]
+    return Elimination(scores, losses)

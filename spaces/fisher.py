@@ -26,7 +26,7 @@ class Fisher:
     """Fisher information of the outputs of each fitted layer, by its name.
 
     Attributes:
-        channels: (C,) of one output value, averaged over images and places.
+        channels: (C,) of one channel of one image, summed over places and averaged over images.
         places: (N, P) of each place of each image, summed over channels.
     """
 
@@ -34,8 +34,15 @@ class Fisher:
     places: Mapping[str, Tensor]
 
 
+@torch.enable_grad()
 def fisher_information(parent: nn.Module, images: Tensor, /, *, seed: int) -> Fisher:
-    """Return the Fisher information of `parent`, a detector in eval mode, on `images` (N, 3, H, W)."""
+    """Return the Fisher information of `parent`, a detector in eval mode, on `images` (N, 3, H, W).
+
+    A layer that no prediction depends on, or that runs several times in one forward pass, is left out.
+
+    Raises:
+        FloatingPointError: a prediction or a gradient is not finite.
+    """
     model = copy.deepcopy(parent).requires_grad_(True)
     generator = torch.Generator().manual_seed(seed)
     layers = fitted_layers(model)
@@ -44,14 +51,21 @@ def fisher_information(parent: nn.Module, images: Tensor, /, *, seed: int) -> Fi
         layer.register_forward_hook(partial(_watch, squares[name]))
     for part in images.split(BATCH):
         surprise(model(part)[1], generator).backward()
-    channels = {name: torch.cat(parts).mean((0, 1)) for name, parts in squares.items()}
-    return Fisher(channels, {name: torch.cat(parts).sum(2) for name, parts in squares.items()})
+    n_batches = len(images.split(BATCH))
+    found = {name: torch.cat(parts) for name, parts in squares.items() if len(parts) == n_batches}  # (N, P, C)
+    channels = {name: square.sum(1).mean(0) for name, square in found.items()}
+    if odd := next((name for name, information in channels.items() if not information.isfinite().all()), None):
+        raise FloatingPointError(f"the gradients of the parent must be finite, those of layer {odd} are not")
+    return Fisher(channels, {name: square.sum(2) for name, square in found.items()})
 
 
 def surprise(raw: Mapping[str, object], generator: torch.Generator, /) -> Tensor:
     """Return the negative log-likelihood, a scalar, of one draw from what the raw outputs of a detector predict.
 
     Boxes count by the square root of their best class score: where nothing is seen, no box is deployed.
+
+    Raises:
+        FloatingPointError: an output is not finite.
     """
     return torch.stack([_branch_surprise(*branch, generator) for branch in _branches(raw)]).sum()
 
@@ -64,6 +78,8 @@ def _branches(raw: Mapping[str, object]) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def _branch_surprise(scores: Tensor, boxes: Tensor, generator: torch.Generator) -> Tensor:
+    if not (scores.isfinite().all() and boxes.isfinite().all()):
+        raise FloatingPointError("the predictions of the parent must be finite, got NaN or infinity")
     chances = scores.detach().sigmoid()
     seen = torch.bernoulli(chances, generator=generator)
     classes = functional.binary_cross_entropy_with_logits(scores, seen, reduction="sum")

@@ -1,6 +1,7 @@
 """Which channels of a block matter: one score for each, the same for every candidate of a parent."""
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 
 import numpy as np
@@ -8,8 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from spaces.fisher import surprise
 from spaces.graph import ChannelGraph, Use
 
+TAYLOR_BATCH = 8  # images
 Scores = tuple[NDArray[np.float64], ...]  # for each block, one for each of its parts * size channels
 
 
@@ -19,6 +22,29 @@ class Importance(StrEnum):
     GREEDY = "greedy"
     CONTRIBUTION = "contribution"
     L1 = "l1"
+    TAYLOR = "taylor"
+    FISHER = "fisher"
+
+
+def score_channels(
+    parent: nn.Module, graph: ChannelGraph, images: Tensor, /, *, importance: Importance, seed: int
+) -> Scores:
+    """Return the scores of the channels of `parent` by any importance but greedy, which `spaces.elimination` finds.
+
+    Raises:
+        ValueError: `importance` is greedy.
+    """
+    match importance:
+        case Importance.CONTRIBUTION:
+            return contribution(parent, graph, images)
+        case Importance.L1:
+            return l1(parent.state_dict(), graph)
+        case Importance.TAYLOR:
+            return taylor(parent, graph, images, seed=seed)
+        case Importance.FISHER:
+            return fisher(parent, graph, images, seed=seed)
+        case Importance.GREEDY:
+            raise ValueError("importance must be one of single channels, got greedy")
 
 
 def l1(tensors: Mapping[str, Tensor], graph: ChannelGraph, /) -> Scores:
@@ -61,6 +87,48 @@ def contribution(parent: nn.Module, graph: ChannelGraph, images: Tensor, /) -> S
         weights = layers[reader.removesuffix(".weight")].weight
         added[reader, 1] = variances[reader.removesuffix(".weight")] * weights.pow(2).sum((0, 2, 3))
     return _collect(added, graph)
+
+
+def taylor(parent: nn.Module, graph: ChannelGraph, images: Tensor, /, *, seed: int) -> Scores:
+    """Return the squared first-order change of the loss when the filters that make a channel go, mean over batches.
+
+    The loss is `spaces.fisher.surprise`, which takes the parent's own predictions for the truth: no labels.
+    Source: Molchanov 2019, Importance estimation for neural network pruning (arXiv:1906.10771), equations 8 and 11.
+    """
+    return _mean_squares(_changes(parent, graph, images.split(TAYLOR_BATCH), dimension=0, seed=seed))
+
+
+def fisher(parent: nn.Module, graph: ChannelGraph, images: Tensor, /, *, seed: int) -> Scores:
+    """Return the squared first-order change of an image's loss when nothing reads a channel any more, mean over images.
+
+    Source: Theis 2018, Faster gaze prediction with dense networks and Fisher pruning (arXiv:1801.05787), equation 9,
+    up to the factor 1/2; `spaces.fisher.surprise` is the loss.
+    """
+    return _mean_squares(_changes(parent, graph, images.split(1), dimension=1, seed=seed))
+
+
+def _changes(
+    parent: nn.Module, graph: ChannelGraph, batches: Sequence[Tensor], *, dimension: int, seed: int
+) -> Iterator[Scores]:
+    """Yield for each batch the derivative of the loss by a factor on each channel's weights along `dimension`.
+
+    A channel of value a, read by weights w, adds w * a: so the sum of w * dL/dw over its reader is a * dL/da.
+    """
+    model = copy.deepcopy(parent).requires_grad_(True)
+    weights = {name: weight for name, weight in model.named_parameters() if weight.dim() > 1}
+    uses = [use for use in graph.axes if use[1] == dimension and use[0] in weights]
+    generator = torch.Generator().manual_seed(seed)
+    for batch in batches:
+        model.zero_grad()
+        surprise(model(batch)[1], generator).backward()
+        slopes = {name: weight * weight.grad for name, weight in weights.items() if weight.grad is not None}
+        factors = {use: slopes[use[0]].detach().transpose(0, dimension).flatten(1).sum(1) for use in uses}
+        yield _collect(factors, graph)
+
+
+def _mean_squares(changes: Iterator[Scores]) -> Scores:
+    squares = [tuple(np.square(change) for change in batch) for batch in changes]
+    return tuple(np.mean(block, axis=0) for block in zip(*squares, strict=True))
 
 
 def _collect(values: Mapping[Use, Tensor], graph: ChannelGraph) -> Scores:

@@ -4,7 +4,6 @@ A place is one position of a layer's output in one image. A convolution at a pla
 a matrix of weights; the columns of the patch are ordered by kernel position first, then by channel.
 """
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -28,7 +27,9 @@ def kernel_size(layer: FittedLayer, /) -> int:
 
 def by_place(maps: Tensor, layer: nn.Module, /) -> Tensor:
     """Return the outputs `maps` of `layer`, (N, C, H, W) or (N, ..., C), as (N, places, C)."""
-    return maps.permute(0, 2, 3, 1).flatten(1, 2) if isinstance(layer, nn.Conv2d) else maps.flatten(1, -2)
+    if isinstance(layer, nn.Conv2d):
+        return maps.permute(0, 2, 3, 1).flatten(1, 2)
+    return maps.reshape(len(maps), -1, maps.shape[-1])  # of (N, C), too
 
 
 def outputs_at(maps: Tensor, layer: FittedLayer, places: Tensor, /) -> Tensor:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from spaces.calibration import calibrate_bn_
-from spaces.covariance import Covariance, kept_columns
+from spaces.covariance import Covariance, kept_columns, root_of
 from spaces.graph import ChannelGraph
 from spaces.patches import FittedLayer, fitted_layers, inputs_at, outputs_at, set_weights_, weight_matrix
 from spaces.subnet import Chosen, kept_indices
@@ -46,13 +46,14 @@ class Reference:
 
 @torch.no_grad()
 def observe(parent: nn.Module, images: Tensor, places: Mapping[str, Tensor], /) -> Reference:
-    """Return what every fitted layer of `parent` makes of `images` at `places`."""
+    """Return what every layer of `parent` that has `places` makes of `images` there."""
     targets: dict[str, Tensor] = {}
 
     def record(name: str, layer: FittedLayer, _: tuple[Tensor], output: Tensor) -> None:
         targets[name] = outputs_at(output, layer, places[name])
 
-    hooks = [layer.register_forward_hook(partial(record, name)) for name, layer in fitted_layers(parent).items()]
+    layers = fitted_layers(parent)
+    hooks = [layers[name].register_forward_hook(partial(record, name)) for name in places]
     parent(images)
     for hook in hooks:
         hook.remove()
@@ -63,7 +64,7 @@ def reconstruct_(subnet: nn.Module, graph: ChannelGraph, chosen: Chosen, referen
     """Give `subnet` the weights and the BatchNorm statistics that come closest to its parent's, in place.
 
     Raises:
-        torch.linalg.LinAlgError: the activations are not finite.
+        FloatingPointError: the activations are not finite.
     """
     kept = kept_indices(graph, chosen)
 
@@ -74,7 +75,8 @@ def reconstruct_(subnet: nn.Module, graph: ChannelGraph, chosen: Chosen, referen
             target = target[:, torch.from_numpy(index).to(target.device)]
         _fit_(layer, inputs_at(inputs[0], layer, reference.places[name]), target)
 
-    hooks = [layer.register_forward_pre_hook(partial(solve, name)) for name, layer in fitted_layers(subnet).items()]
+    layers = fitted_layers(subnet)
+    hooks = [layers[name].register_forward_pre_hook(partial(solve, name)) for name in reference.targets]
     calibrate_bn_(subnet, [reference.images])
     for hook in hooks:
         hook.remove()
@@ -95,11 +97,13 @@ def reconstruct_once_(
         images: calibration images, from which the BatchNorm statistics are re-estimated afterwards.
 
     Raises:
-        torch.linalg.LinAlgError: the covariances are not finite.
+        FloatingPointError: the covariances are not finite.
     """
     kept = kept_indices(graph, chosen)
     originals = fitted_layers(parent)
-    for name, layer in fitted_layers(subnet).items():
+    layers = fitted_layers(subnet)
+    for name in covariances:
+        layer = layers[name]
         read, made = kept.get((f"{name}.weight", 1)), kept.get((f"{name}.weight", 0))
         columns = kept_columns(originals[name], read)
         if columns is None:
@@ -120,5 +124,5 @@ def _fit_(layer: FittedLayer, inputs: Tensor, target: Tensor) -> None:
     # min |x w - y|^2 + ridge |w - w0|^2  <=>  (x'x + ridge) (w - w0) = x'(y - x w0)
     residual = x.T @ (y - x @ weights)
     gram.diagonal().add_(RIDGE * gram.diagonal().mean() + 1e-6)
-    weights = weights + torch.cholesky_solve(residual, torch.linalg.cholesky(gram))
+    weights = weights + torch.cholesky_solve(residual, root_of(gram))
     set_weights_(layer, weights, mean_out - mean_in @ weights)

@@ -177,6 +177,11 @@ class Space:
         """Return `candidate` with random blocks widened until the tightest limit is used up."""
         return self.encode(self._settle(self.decode(candidate), rng, limits))
 
+    def uses(self, keep: Keep, limits: Mapping[str, float], /) -> Floats:
+        """Return the largest cost of each row of `keep` (n, n_genes) as a fraction of its limit, (n,)."""
+        names = [name for name in ARITHMETIC_COSTS if name in limits]
+        return np.asarray(np.max([np.zeros(len(keep)), *(self._cost(name, keep) / limits[name] for name in names)], 0))
+
     def _cost(self, name: str, keep: Keep) -> Floats:
         if name == "macs_g":
             return (self._macs.total(keep) + self._other_macs) / 1e9
@@ -185,11 +190,7 @@ class Space:
         return (4 * self._folded.total(keep) + self._overhead) / 1e6
 
     def _use(self, keep: Keep, limits: Mapping[str, float]) -> float:
-        """Return the largest cost as a fraction of its limit."""
-        return max(
-            (float(self._cost(name, keep[None])[0]) / limits[name] for name in ARITHMETIC_COSTS if name in limits),
-            default=0.0,
-        )
+        return float(self.uses(keep[None], limits)[0])
 
     def _scaled(self, draw: Floats, limits: Mapping[str, float]) -> Keep:
         """Return the aligned keep counts whose scale along `draw` meets `limits` best from below."""

@@ -13,8 +13,7 @@ from spaces.covariance import Covariance, covariances, sample_places
 from spaces.elimination import eliminate
 from spaces.fisher import fisher_information
 from spaces.graph import ChannelGraph
-from spaces.importance import Importance, Scores, contribution, l1
-from spaces.patches import fitted_layers
+from spaces.importance import Importance, Scores, score_channels
 
 Floats = NDArray[np.float32]
 
@@ -29,7 +28,7 @@ class Study:
         places: by layer, where it is reconstructed; see `sample_places`.
         matrices: by layer, the covariance of its inputs (d, d).
         means: by layer, their mean (d,).
-        sensitivity: by layer, the Fisher information of one output value of each channel (C,).
+        sensitivity: by layer, the Fisher information of each channel that it makes (C,).
     """
 
     scores: Scores
@@ -49,16 +48,13 @@ def study_parent(
 ) -> Study:
     """Return what `images` (N, 3, H, W), without labels, tell about `parent`, a detector in eval mode."""
     fisher = fisher_information(parent, images, seed=seed)
-    places = sample_places(fitted_layers(parent), fisher.places, seed=seed)
+    places = sample_places(fisher.places, seed=seed)
     found = covariances(parent, images, places)
     order = eliminate(parent, graph, found, fisher.channels)
-    match importance:
-        case Importance.GREEDY:
-            scores: Scores = tuple(block.scores for block in order)
-        case Importance.CONTRIBUTION:
-            scores = contribution(parent, graph, images)
-        case Importance.L1:
-            scores = l1(parent.state_dict(), graph)
+    if importance is Importance.GREEDY:
+        scores: Scores = tuple(block.scores for block in order)
+    else:
+        scores = score_channels(parent, graph, images, importance=importance, seed=seed)
     return Study(
         scores,
         tuple(block.losses for block in order),
@@ -67,6 +63,20 @@ def study_parent(
         {name: covariance.mean.numpy() for name, covariance in found.items()},
         {name: information.numpy() for name, information in fisher.channels.items()},
     )
+
+
+def block_losses(study: Study, keep: NDArray[np.int64], /) -> NDArray[np.float64]:
+    """Return what reconstruction loses at each row of `keep` (n, n_genes) if the blocks are taken to add up, (n,).
+
+    It is exact for one cut block in the greedy order; of several, each is taken to be cut while the others are whole.
+    """
+    return np.asarray(losses_by_block(study, keep).sum(1))
+
+
+def losses_by_block(study: Study, keep: NDArray[np.int64], /) -> NDArray[np.float64]:
+    """Return what reconstruction loses in each block at each row of `keep` (n, n_genes), (n, n_genes)."""
+    pairs = zip(study.losses, keep.T, strict=True)
+    return np.stack([losses[len(losses) - 1 - kept] for losses, kept in pairs], axis=1)
 
 
 def _view(array: Floats) -> Tensor:

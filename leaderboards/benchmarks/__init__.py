@@ -7,10 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from rich.console import Console
 from rich.table import Table
 
+from leaderboards.benchmarks.calibration import calibration
 from leaderboards.benchmarks.cutting import cutting
 from leaderboards.benchmarks.difficulty import difficulty
 from leaderboards.benchmarks.evaluation import evaluation
 from leaderboards.benchmarks.kills import kills
+from leaderboards.benchmarks.latency import latency
+from leaderboards.benchmarks.proxies import proxies
+from leaderboards.benchmarks.reconstruction import reconstruction
 from leaderboards.benchmarks.record import Record
 from leaderboards.benchmarks.sampler import sampler
 from leaderboards.recipe import read_pairs
@@ -22,6 +26,10 @@ BENCHMARKS: Mapping[str, Callable[..., Record]] = {
     "kills": kills,
     "difficulty": difficulty,
     "evaluation": evaluation,
+    "calibration": calibration,
+    "latency": latency,
+    "proxies": proxies,
+    "reconstruction": reconstruction,
 }
 
 

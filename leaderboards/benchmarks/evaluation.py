@@ -8,7 +8,6 @@ import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import nn
 from ultralytics.nn.tasks import DetectionModel
@@ -17,11 +16,10 @@ from evaluators.detection import batch_of, coco_map, detections, predict, score
 from evaluators.folding import fold_bn
 from leaderboards.benchmarks.eagleeye import CALIBRATION_BATCH, detect, forward
 from leaderboards.benchmarks.fidelity import cheapest, settings_of_ours, settings_of_port
-from leaderboards.benchmarks.ground import SHARE, Ground, Stopwatch, make_grounds, one_thread
+from leaderboards.benchmarks.ground import SHARE, Build, Ground, Stopwatch, make_grounds, one_thread
 from leaderboards.benchmarks.record import Cell, Record
 from leaderboards.publish import environment
-from spaces.build import Builder, Recovery
-from spaces.candidate import Candidate
+from spaces.build import Recovery
 
 EQUAL_WORK, EQUAL_FIDELITY, MAP_SHARE = 5.0, 20.0, 0.15
 PUBLISHED_DRAWS = 4.0  # of the port for a candidate of v5n at 60 % in its own space (reference/performance.md 0)
@@ -89,21 +87,19 @@ def evaluation(
 def compare(ground: Ground, /, *, n: int, n_images: int) -> Outcome:
     """Return how `n` candidates of each side fare that are recovered on `n_images`, the sides taking turns."""
     _check_same_metric(ground)
-    builders = {
-        ADAPTIVE_BN: ground.builder(Recovery.ADAPTIVE_BN, n_images),
-        RECONSTRUCTION: ground.builder(Recovery.RECONSTRUCT, ground.recipe.calibration_images),
-    }
-    cut = ground.builder(Recovery.NOTHING, n_images)
+    as_port = ground.builders(n_images, (Recovery.NOTHING, Recovery.ADAPTIVE_BN))
+    usual = ground.builders(ground.recipe.calibration_images, (Recovery.RECONSTRUCT,))
+    ways = {ADAPTIVE_BN: as_port[Recovery.ADAPTIVE_BN], RECONSTRUCTION: usual[Recovery.RECONSTRUCT]}
     ours, port = Stopwatch(), Stopwatch()
     sides = [
-        lambda index: _evaluate(ground, index, builders, ours),
+        lambda index: _evaluate(ground, index, ways, ours),
         lambda _: _evaluate_port(ground, n_images // CALIBRATION_BATCH, port),
     ]
     for index in range(n):
         for evaluate in sides if index % 2 == 0 else reversed(sides):
             evaluate(index)
-        _split(ground, index, (cut, builders[ADAPTIVE_BN]), ours)
-    return _outcome(ground, ours, port)
+        _split(ground, index, as_port, ours)
+    return _outcome(ground, ours, port, n_images=n_images)
 
 
 def peak_gflops() -> float:
@@ -127,16 +123,11 @@ def _check_same_metric(ground: Ground) -> None:
         raise RuntimeError(f"the sides must agree on the parent, got mAP {ours:.4f} and {theirs:.4f}")
 
 
-def _draw(ground: Ground, index: int) -> Candidate:
-    limits = {"macs_g": SHARE * ground.problem.parent_costs["macs_g"]}
-    return ground.problem.space.sample(np.random.default_rng([3, index]), limits=limits)
-
-
-def _evaluate(ground: Ground, index: int, builders: Mapping[str, Builder], watch: Stopwatch) -> None:
+def _evaluate(ground: Ground, index: int, ways: Mapping[str, Build], watch: Stopwatch) -> None:
     """Evaluate candidate `index` as a worker does, with each recovery."""
-    for recovery, build in builders.items():
-        with watch.time(recovery):
-            score(build(_draw(ground, index)), ground.scored)
+    for way, build in ways.items():
+        with watch.time(way):
+            score(build(ground.draw(index)), ground.scored)
 
 
 def _evaluate_port(ground: Ground, n_batches: int, watch: Stopwatch) -> None:
@@ -155,14 +146,13 @@ def _evaluate_port(ground: Ground, n_batches: int, watch: Stopwatch) -> None:
         coco_map(found, ground.scored)
 
 
-def _split(ground: Ground, index: int, builders: tuple[Builder, Builder], watch: Stopwatch) -> None:
-    """Take the time of each stage of candidate `index`, cut by the first builder and also calibrated by the second."""
-    cut, build = builders
-    candidate = _draw(ground, index)
+def _split(ground: Ground, index: int, builders: Mapping[Recovery, Build], watch: Stopwatch) -> None:
+    """Take the time of each stage of candidate `index`."""
+    candidate = ground.draw(index)
     with watch.time("cut"):
-        cut(candidate)
+        builders[Recovery.NOTHING](candidate)
     with watch.time("cut and calibrate"):
-        model = build(candidate)
+        model = builders[Recovery.ADAPTIVE_BN](candidate)
     _split_score(ground, model, watch)
     with watch.time("score"):
         score(model, ground.scored)
@@ -184,7 +174,7 @@ def _split_score(ground: Ground, model: DetectionModel, watch: Stopwatch) -> Non
         coco_map(found, ground.scored)
 
 
-def _outcome(ground: Ground, ours: Stopwatch, port: Stopwatch) -> Outcome:
+def _outcome(ground: Ground, ours: Stopwatch, port: Stopwatch, *, n_images: int) -> Outcome:
     ours_s, port_s = ours.mean(ADAPTIVE_BN), port.mean(*OF_PORT)
     published_s = port_s + port.mean("propose") * (PUBLISHED_DRAWS / port.mean("proposals") - 1)
     referee_s = ours.mean("NMS", "mAP")
@@ -198,7 +188,7 @@ def _outcome(ground: Ground, ours: Stopwatch, port: Stopwatch) -> Outcome:
         _row(ground, "port", "proposals a candidate", port.mean("proposals")),
         *(_row(ground, "port", f"{stage}, ms", 1e3 * port.mean(stage)) for stage in OF_PORT),
         *(_row(ground, "ours", f"{stage}, ms", 1e3 * seconds) for stage, seconds in _stages(ours).items()),
-        *_speed(ground, ours),
+        *_speed(ground, ours, port_s, n_images=n_images),
         _row(ground, "ours", f"{ADAPTIVE_BN}: share of NMS and mAP", referee_s / ours_s),
         _row(ground, "ours", f"{RECONSTRUCTION}: share of NMS and mAP", referee_s / ours.mean(RECONSTRUCTION)),
     ]
@@ -221,14 +211,23 @@ def _stages(ours: Stopwatch) -> dict[str, float]:
     }
 
 
-def _speed(ground: Ground, ours: Stopwatch) -> list[Row]:
-    """Return the speed of the forward passes beside that of the best convolution."""
-    gflops = 2 * SHARE * ground.problem.parent_costs["macs_g"] * len(ground.scored)
-    reached, peak = gflops / _stages(ours)["forward"], peak_gflops()
+def _speed(ground: Ground, ours: Stopwatch, port_s: float, *, n_images: int) -> list[Row]:
+    """Return the speed of the forward passes beside that of the best convolution, and what more speed could give.
+
+    The limit is that of equal work where nothing is left but convolutions at the peak.
+    """
+    gflops = 2 * SHARE * ground.problem.parent_costs["macs_g"]  # of an image
+    reached, peak = gflops * len(ground.scored) / _stages(ours)["forward"], peak_gflops()
     return [
         _row(ground, "ours", "forward, GFLOP/s", reached),
         _row(ground, "both", "peak of a convolution, GFLOP/s", peak),
         _row(ground, "ours", "forward, share of the peak", reached / peak),
+        _row(
+            ground,
+            "both",
+            "limit of equal work: times as fast",
+            port_s * peak / (gflops * (n_images + len(ground.scored))),
+        ),
     ]
 
 
@@ -240,8 +239,8 @@ def _fidelity(ground: Ground, n: int, propose_s: float) -> list[Row]:
         best = cheapest(settings)
         for setting in settings:
             mark = "cheapest" if setting is best else "full" if setting is settings[0] else "setting"
-            rows.append(_row(ground, side, f"{mark}: {setting.name}: Spearman", setting.spearman))
-            rows.append(_row(ground, side, f"{mark}: {setting.name}: seconds", setting.seconds))
+            what = f"{mark}, {setting.name}, Spearman {setting.spearman:.3f}: seconds"
+            rows.append(_row(ground, side, what, setting.seconds))
     gain = cheapest(port).seconds / cheapest(ours).seconds
     return [*rows, _row(ground, "both", "equal fidelity: times as fast", gain)]
 

@@ -14,14 +14,15 @@ from evaluators.detection import CocoMap, Predictions, coco_map, predict, task_l
 from evaluators.images import Images
 from leaderboards.agreement import correlate
 from leaderboards.benchmarks.eagleeye import N_BATCHES, detect, forward
-from leaderboards.benchmarks.ground import SHARE, Ground, Stopwatch
+from leaderboards.benchmarks.ground import Build, Ground, Stopwatch
 from spaces.build import Recovery
 from spaces.candidate import Candidate
 
 LEAST_SPEARMAN = 0.95
 COUNTS = (8, 16, 32, 64)  # scored images
 PART = 8
-RECOVERIES = ((Recovery.RECONSTRUCT, 32), (Recovery.RECONSTRUCT, 8), (Recovery.ADAPTIVE_BN, 32))  # the full one first
+FEW = 8  # images to recover on, beside the recipe's own number
+RECOVERIES = (Recovery.RECONSTRUCT, Recovery.ONE_SHOT, Recovery.ADAPTIVE_BN)  # the full one first
 BATCHES = (2, 8, N_BATCHES)  # of the port's calibration
 
 
@@ -50,9 +51,11 @@ class _Column:
 
 def settings_of_ours(ground: Ground, n: int, /) -> list[Setting]:
     """Return every setting of ours on `n` candidates on the budget, the full one first."""
-    limit = {"macs_g": SHARE * ground.problem.parent_costs["macs_g"]}
-    drawn = [ground.problem.space.sample(np.random.default_rng([2, index]), limits=limit) for index in range(n)]
-    columns = [column for way in RECOVERIES for column in _ours(ground, drawn, way)]
+    drawn = [ground.draw(index) for index in range(n)]
+    columns = []
+    for n_images in (ground.recipe.calibration_images, FEW):
+        for recovery, build in ground.builders(n_images, RECOVERIES).items():
+            columns += _ours(ground.scored, drawn, build, name=f"{recovery} on {n_images}")
     return _compare(columns)
 
 
@@ -93,31 +96,28 @@ def cheapest(settings: Sequence[Setting], /) -> Setting:
     return min([settings[0], *faithful], key=lambda setting: setting.seconds)
 
 
-def _ours(ground: Ground, drawn: Sequence[Candidate], way: tuple[Recovery, int]) -> list[_Column]:
-    recovery, n_images = way
-    build = ground.builder(recovery, n_images)
+def _ours(images: Images, drawn: Sequence[Candidate], build: Build, /, *, name: str) -> list[_Column]:
     watch = Stopwatch()
     found: list[Predictions] = []
     losses: list[list[float]] = []  # of each candidate, for each part of the images
-    parts = list(ground.scored.parts(PART))
+    parts = list(images.parts(PART))
     for candidate in drawn:
         with watch.time("build"):
             model = build(candidate)
         with watch.time("predict"):
-            found.append(predict(model, ground.scored))
+            found.append(predict(model, images))
         with watch.time("loss"):
             losses.append([task_loss(model, part) for part in parts])
-    name = f"{recovery}, {n_images} images"
     columns = _by_map(
-        ground.scored,
+        images,
         found,
         name=name,
         fixed_s=watch.mean("build"),
         predict_s=watch.mean("predict"),
         value=lambda quality: quality.map50_95,
     )
-    for count in _counts(ground.scored):
-        seconds = watch.mean("build") + watch.mean("loss") * count / len(ground.scored)
+    for count in _counts(images):
+        seconds = watch.mean("build") + watch.mean("loss") * count / len(images)
         means = [-float(np.mean(of_parts[: count // PART])) for of_parts in losses]
         columns.append(_Column(f"{name}, loss of {count}", seconds, means))
     return columns

@@ -3,12 +3,14 @@
 import os
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from ultralytics.nn.tasks import DetectionModel
 
 from evaluators.images import Images, load_images
 from leaderboards.benchmarks.eagleeye import EagleEye
@@ -16,6 +18,9 @@ from leaderboards.prepare import Problem, prepare
 from leaderboards.recipe import Recipe, read_recipe
 from leaderboards.run import make_workshop
 from spaces.build import Builder, Recovery
+from spaces.candidate import Candidate
+
+Build = Callable[[Candidate], DetectionModel]
 
 SHARE = 0.6
 
@@ -35,10 +40,22 @@ class Ground:
     scored: Images
     port: EagleEye
 
-    def builder(self, recovery: Recovery, n_images: int) -> Builder:
-        """Return what builds our candidates, recovered by `recovery` on `n_images`."""
-        changed = self.recipe.model_copy(update={"recovery": recovery, "calibration_images": n_images})
-        return make_workshop(changed, self.problem).builder("cpu")
+    def builders(self, n_images: int, recoveries: Sequence[Recovery]) -> dict[Recovery, Build]:
+        """Return what builds our candidates on `n_images` by each of `recoveries`, warm: the parent has been seen."""
+        changed = self.recipe.model_copy(update={"calibration_images": n_images})
+        build = make_workshop(changed, self.problem).builder("cpu")
+        for recovery in recoveries:
+            build(self.draw(0), recovery)
+        return {recovery: _by(build, recovery) for recovery in recoveries}
+
+    def draw(self, index: int) -> Candidate:
+        """Return our candidate number `index`, on the budget."""
+        limits = {"macs_g": SHARE * self.problem.parent_costs["macs_g"]}
+        return self.problem.space.sample(np.random.default_rng([3, index]), limits=limits)
+
+
+def _by(build: Builder, recovery: Recovery) -> Build:
+    return lambda candidate: build(candidate, recovery)
 
 
 class Stopwatch:
@@ -69,12 +86,12 @@ def make_grounds() -> dict[str, Ground]:
     return {name: make_ground(name, read_recipe(pairs)) for name, pairs in words.items()}
 
 
-def make_ground(name: str, recipe: Recipe, /) -> Ground:
-    """Return the ground that `recipe` describes; the port calibrates on all of train that is not scored."""
+def make_ground(name: str, recipe: Recipe, /, *, share: float = SHARE) -> Ground:
+    """Return the ground that `recipe` describes, with the port's target at `share` of the parent's MACs."""
     problem = prepare(recipe)
     scored = load_images(problem.inputs.holdout.search, imgsz=recipe.imgsz)
     calibration = load_images(problem.inputs.holdout.rest[:704], imgsz=recipe.imgsz)  # as many as it reads
-    return Ground(name, recipe, problem, scored, EagleEye(problem, calibration, share=SHARE, seed=recipe.seed))
+    return Ground(name, recipe, problem, scored, EagleEye(problem, calibration, share=share, seed=recipe.seed))
 
 
 @contextmanager

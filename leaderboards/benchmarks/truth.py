@@ -24,7 +24,9 @@ from leaderboards.worker import Workshop
 from search import on_ray
 from search.executor import Job
 from search.journal import Journal
+from spaces.allocation import InformedSpace
 from spaces.candidate import Candidate
+from spaces.study import Study
 
 DEADLINE_S = 3600.0  # for one fine-tuning
 READING = "map50_95"
@@ -73,15 +75,23 @@ class FineTuned:
         return Result(job.number, job.candidate, Status.DONE, {READING: score}, 0.0)
 
 
-def sample_candidates(problem: Problem, shares: Sequence[float], *, n: int) -> list[tuple[float, Candidate]]:
-    """Return `n` seeded candidates at each share of the parent's MACs, to within 0.5 %, from uniform to diverse."""
+def sample_candidates(
+    problem: Problem, study: Study, shares: Sequence[float], *, n: int
+) -> list[tuple[float, Candidate]]:
+    """Return `n` seeded candidates at each share of the parent's MACs, to within 0.5 %.
+
+    In turn they are draws of random diversity, as EagleEye's search ranks them, and informed draws with noise, as
+    the default search does: proxies must tell good from bad and good from better.
+    """
     whole = problem.parent_costs["macs_g"]
+    informed = InformedSpace(problem.space, study.losses)
     drawn = []
     for share in shares:
         for index in range(n):
             rng = np.random.default_rng([index, round(1000 * share)])
-            diversity = float(rng.random())
-            drawn.append((share, problem.space.sample(rng, limits={"macs_g": share * whole}, diversity=diversity)))
+            space, widest = (informed, 2.0) if index % 2 else (problem.space, 1.0)
+            candidate = space.sample(rng, limits={"macs_g": share * whole}, diversity=widest * float(rng.random()))
+            drawn.append((share, candidate))
     return drawn
 
 
@@ -93,7 +103,7 @@ def truths(
     Args:
         folder: where the journal is kept.
     """
-    sample = sample_candidates(problem, shares, n=n)
+    sample = sample_candidates(problem, workshop.study, shares, n=n)
     jobs = [Job(number, candidate) for number, (_, candidate) in enumerate(sample)]
     again = [Job(len(jobs) + number, candidate) for number, candidate in jobs if number % n < repeats]
     identity = {**recipe.identity(), "shares": list(shares), "n": n, "data": problem.inputs.dataset.fingerprint}
@@ -102,13 +112,15 @@ def truths(
         missing = [job for job in (*jobs, *again) if job.number not in journal.results]
         if missing:
             _fine_tune(recipe, problem, workshop, missing, journal, n_sample=len(jobs))
-        found = {number: result.readings[READING] for number, result in journal.results.items()
-                 if result.status is Status.DONE}  # fmt: skip
-    seeds = (0, len(jobs))
+        done = {number: result for number, result in journal.results.items() if result.status is Status.DONE}
     return [
-        Truth(candidate, share, tuple(found[number + seed] for seed in seeds if number + seed in found))
-        for number, (share, candidate) in enumerate(sample)
-        if number in found
+        Truth(
+            done[number].candidate,
+            share,
+            tuple(done[each].readings[READING] for each in (number, number + len(jobs)) if each in done),
+        )
+        for number, (share, _) in enumerate(sample)
+        if number in done
     ]
 
 

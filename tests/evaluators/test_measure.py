@@ -1,14 +1,15 @@
 import math
-from collections.abc import Callable
 
 import pytest
-from ultralytics.nn.tasks import DetectionModel
+import torch
 
 from evaluators.budget import Budget
 from evaluators.measure import Evaluator, Measure
 from evaluators.result import Status
+from spaces.build import Builder, Recovery, Subnet
 from spaces.candidate import Candidate
 from spaces.space import Space
+from spaces.study import Study
 from tests.spaces.chain import chain_graph
 from tests.spaces.networks import detector
 
@@ -16,34 +17,34 @@ SPACE = Space(chain_graph(), align=1)
 SMALL = SPACE.encode(SPACE.decode(SPACE.parent) // 2)
 
 
-def build(_: Candidate) -> DetectionModel:
-    return detector("yolov8n", n_classes=2)
+BUILDER = Builder(  # without scores it cannot build anything, and need not before an evaluator asks for a network
+    detector("yolov8n", n_classes=2),
+    chain_graph(),
+    SPACE,
+    images=torch.zeros(1, 3, 64, 64),
+    study=Study(scores=(), losses=(), places={}, matrices={}, means={}, sensitivity={}),
+)
 
 
-def build_nothing(candidate: Candidate) -> DetectionModel:
-    raise AssertionError(f"{candidate.id} must not be built")
+def build(candidate: Candidate) -> Subnet:
+    return Subnet(candidate, BUILDER)
 
 
 def reads(name: str, value: float) -> Evaluator:
     return lambda _: {name: value}
 
 
-def forbidden(_: DetectionModel) -> dict[str, float]:
+def forbidden(_: Subnet) -> dict[str, float]:
     raise AssertionError("must not be evaluated")
 
 
-def measure(
-    limits: dict[str, float],
-    *evaluators: Evaluator,
-    gates: tuple[Evaluator, ...] = (),
-    build: Callable[[Candidate], DetectionModel] = build,
-) -> Measure:
+def measure(limits: dict[str, float], *evaluators: Evaluator, gates: tuple[Evaluator, ...] = ()) -> Measure:
     return Measure(SPACE, build, budget=Budget(limits), gates=gates, evaluators=evaluators)
 
 
-def test_a_candidate_over_an_arithmetic_limit_is_not_even_built() -> None:
+def test_a_candidate_over_an_arithmetic_limit_is_not_measured_at_all() -> None:
     limits = {"macs_g": SPACE.costs(SMALL)["macs_g"]}
-    result = measure(limits, forbidden, gates=(forbidden,), build=build_nothing)((7, SPACE.parent))
+    result = measure(limits, forbidden, gates=(forbidden,))((7, SPACE.parent))
     assert (result.number, result.candidate, result.status) == (7, SPACE.parent, Status.OVER_BUDGET)
     assert result.error == "macs_g"
     assert result.readings == SPACE.costs(SPACE.parent)
@@ -64,10 +65,19 @@ def test_a_candidate_within_the_budget_gets_every_reading() -> None:
 
 
 def test_all_broken_limits_are_named() -> None:
-    result = measure({"size_mb": 1e-9, "macs_g": 1e-9, "params_m": 1e9}, build=build_nothing)((0, SMALL))
+    result = measure({"size_mb": 1e-9, "macs_g": 1e-9, "params_m": 1e9}, forbidden)((0, SMALL))
     assert result.error == "size_mb, macs_g"
 
 
 def test_a_reading_that_is_not_finite_is_an_error_and_no_result() -> None:
     with pytest.raises(ValueError, match="map50_95"):
         measure({}, reads("map50_95", math.nan))((0, SMALL))
+
+
+def test_an_evaluator_gets_the_candidate_and_may_have_it_built() -> None:
+    def evaluate(subnet: Subnet) -> dict[str, float]:
+        with pytest.raises(ValueError, match="zip"):  # of this builder's two blocks and no scores
+            subnet.network(Recovery.NOTHING)
+        return {"is_small": float(subnet.candidate == SMALL)}
+
+    assert measure({}, evaluate)((0, SMALL)).readings["is_small"] == 1.0

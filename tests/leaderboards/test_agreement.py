@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leaderboards.agreement import agreement, correlate
+from evaluators.result import Result, Status
+from leaderboards.agreement import agreement, agreement_by_reading, correlate
 from tests.leaderboards.synthetic import make_board
 
 DISTINCT = st.lists(st.integers(-1000, 1000), min_size=4, max_size=12, unique=True)
@@ -50,3 +51,21 @@ def test_a_loss_that_falls_as_the_map_rises_agrees() -> None:
     assert found is not None
     assert (found.spearman, found.kendall) == pytest.approx((1.0, 1.0))
     assert found.kendall_p == pytest.approx(2 / 24)  # 2 of the 4! orders are as extreme
+
+
+def test_each_reading_of_the_fine_tuned_rows_is_compared_and_the_best_comes_first() -> None:
+    board = make_board()
+    rows = [entry for entry in board.rows if entry.quality]
+    scores = [entry.quality.map50_95 for entry in rows if entry.quality]
+    readings = [{"macs_g": score, "loss": -score, "zen": abs(score - 0.45), "map50": 0.5} for score in scores]
+    results = [
+        Result(number, entry.candidate, Status.DONE, values, 0.0)
+        for number, (entry, values) in enumerate(zip(rows, readings, strict=True))
+    ]
+    del readings[2]["map50"]
+    found = agreement_by_reading(board, results)
+    assert list(found)[:2] == ["MACs", "task loss"]  # both perfect; macs_g comes first among the metrics
+    assert found["task loss"].spearman == pytest.approx(1.0)
+    assert found["task loss"].n == 5
+    assert found["Zen score"].regret == pytest.approx(max(scores) - max(scores, key=lambda score: abs(score - 0.45)))
+    assert agreement_by_reading(board, []) == {}

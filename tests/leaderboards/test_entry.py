@@ -64,3 +64,15 @@ def test_a_record_without_one_of_its_fields_is_refused(name: str) -> None:
 def test_a_record_of_another_shape_is_refused(change: dict[str, object]) -> None:
     with pytest.raises(BadInput, match="not a leaderboard entry"):
         Entry.from_json({**GOOD, **change})
+
+
+def test_rows_of_earlier_versions_lack_what_was_not_measured_then() -> None:
+    later = {"latency_low_ms", "latency_high_ms", "preprocess_ms", "postprocess_ms", "sentinel_ms"}
+    quality = make_quality(share=0.5)
+    record = make_entry("a", quality, candidate=Candidate("same", ()), proxy=None).to_json()
+    measured = record["quality"]
+    assert isinstance(measured, dict)
+    old = {**record, "quality": {name: value for name, value in measured.items() if name not in later}}
+    assert Entry.from_json(old).quality == quality
+    assert not later & set(quality.readings())
+    assert quality.network_ms == quality.latency_ms

@@ -40,8 +40,18 @@ def test_the_correlation_of_a_few_rows_comes_with_n_and_a_caution() -> None:
     text = agreement_sentence(board)
     assert "Spearman 1.00, Kendall 1.00 over n = 4" in text
     assert "may well be chance" in text  # p = 2 / 4!
+    assert "95 % of resamples" not in text  # of four in perfect order each resample is in perfect order
+    assert "would have cost 0.000 mAP" in text
     falling = Leaderboard([replace(entry, proxy_name="loss") for entry in board.entries], {})
     assert "Spearman -1.00" in agreement_sentence(falling)  # a loss that rises with the mAP disagrees
+
+
+def test_the_correlation_of_more_rows_comes_with_its_interval() -> None:
+    noise = np.random.default_rng(0).normal(0, 0.02, 12).tolist()
+    text = agreement_sentence(board_of([(0.4 + 0.02 * index, extra) for index, extra in enumerate(noise)], {}))
+    low, high = (float(part) for part in text.split("95 % of resamples: ")[1].split(")")[0].split(" to "))
+    spearman = float(text.split("Spearman ")[1].split(" ")[0])
+    assert -1 <= low < spearman < high <= 1
 
 
 def test_search_is_counted_by_status() -> None:

@@ -1,9 +1,14 @@
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leaderboards.prepare import Problem, _resolve, prepare
+from evaluators.device_file import DeviceFile, Rates, write_device_file
+from evaluators.latency_predictor import N_SHARED
+from evaluators.machine import this_machine
+from leaderboards.prepare import Problem, _resolve, analyse, load_inputs, prepare
 from leaderboards.recipe import LIMITS, Recipe
 from spaces.errors import BadInput
 
@@ -49,3 +54,48 @@ def test_a_device_that_is_not_there_is_refused_and_those_that_are_get_named(devi
     there = ", ".join(["cpu", *map(str, range(torch.cuda.device_count()))])
     with pytest.raises(BadInput, match=f"device 99 is not there; this machine has {there}$"):
         prepare(Recipe.model_validate({"device": device}))
+
+
+def device_file(problem: Problem, *, machine: str) -> DeviceFile:
+    """Return one that predicts 7 ms for every candidate."""
+    n_rates = N_SHARED + 2 * len(problem.graph.layers)
+    rates = Rates(blocks=(1, 1), rates=(7.0, *[0.0] * (n_rates - 1)), parent_ms=7.0)
+    return DeviceFile(
+        machine=machine, threads=1, cpus=(), parent=problem.inputs.fingerprint, imgsz=64, n_networks=20, minutes=1.0,
+        drift=0.03, blocks=tuple((block.name, block.size) for block in problem.graph.blocks), fp32=rates, int8=rates,
+    )  # fmt: skip
+
+
+def with_device(recipe: Recipe, path: Path, **changes: object) -> Recipe:
+    return recipe.model_copy(update={"device_file": str(path), "latency_ms": "50%", **changes})
+
+
+def test_percentages_of_latency_are_of_what_the_device_file_predicts(
+    recipe: Recipe, problem: Problem, tmp_path: Path
+) -> None:
+    path = tmp_path / "device.json"
+    write_device_file(device_file(problem, machine=this_machine()), path)
+    asked = with_device(recipe, path)
+    found = analyse(asked, load_inputs(asked))
+    assert found.limits["latency_ms"] == pytest.approx(3.5)
+    assert any("20 sub-networks timed on" in note and "drifted by 3%" in note for note in found.notes())
+
+
+def test_a_foreign_device_file_is_refused_for_budgets_unless_allowed(
+    recipe: Recipe, problem: Problem, tmp_path: Path
+) -> None:
+    path = tmp_path / "device.json"
+    write_device_file(device_file(problem, machine="a toaster"), path)
+    with pytest.raises(BadInput, match=r"\[a toaster\], this machine is .*allow_foreign_device=true"):
+        load_inputs(with_device(recipe, path))
+    for changes in ({"allow_foreign_device": True}, {"latency_ms": None}):
+        asked = with_device(recipe, path, **changes)
+        notes = analyse(asked, load_inputs(asked)).notes()
+        assert any("a toaster" in note and this_machine() in note for note in notes)
+
+
+def test_a_device_file_of_another_image_size_is_refused(recipe: Recipe, problem: Problem, tmp_path: Path) -> None:
+    path = tmp_path / "device.json"
+    write_device_file(device_file(problem, machine=this_machine()), path)
+    with pytest.raises(BadInput, match="imgsz 64, not 96"):
+        load_inputs(with_device(recipe, path, imgsz=96))

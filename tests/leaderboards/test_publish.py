@@ -104,3 +104,11 @@ def test_a_row_that_is_not_finished_is_refused_and_those_that_are_get_named(fold
 def test_a_near_miss_of_an_id_is_named(folder: Path) -> None:
     with pytest.raises(BadInput, match=f"did you mean '{FIRST.id}'"):
         export_row(folder, f"{FIRST.id}x", "onnx")
+
+
+def test_a_card_says_where_the_milliseconds_go_if_they_were_measured() -> None:
+    quality = FIRST.quality
+    assert quality is not None
+    assert "to make it ready" not in card(FIRST, BOARD)
+    timed = replace(FIRST, quality=replace(quality, preprocess_ms=0.5, postprocess_ms=1.25))
+    assert f"0.50 ms to make it ready, {quality.latency_ms:.2f} ms in the network, 1.25 ms" in card(timed, BOARD)

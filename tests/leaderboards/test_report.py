@@ -4,7 +4,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 
-from evaluators.result import Status
+from evaluators.result import Result, Status
 from leaderboards.leaderboard import Leaderboard
 from leaderboards.report import render_report
 from tests.leaderboards.synthetic import BLOCKS, HOSTILE, make_board, make_report, make_results
@@ -80,6 +80,17 @@ def test_a_search_by_loss_has_its_report_without_a_cloud_of_map() -> None:
     ]
     text = "".join(Page(render_report(board, results, BLOCKS, recipe={}, environment={}, notes=())).texts)
     assert "searched only" not in text
+
+
+def test_every_reading_of_the_fine_tuned_rows_is_compared() -> None:
+    board = make_board()
+    results = [
+        Result(number, entry.candidate, Status.DONE, {"map50_95": 0.1 * number, "block_loss": -0.1 * number}, 1.0)
+        for number, entry in enumerate(entry for entry in board.rows if entry.quality)
+    ]
+    text = "".join(Page(render_report(board, results, BLOCKS, recipe={}, environment={}, notes=())).texts)
+    assert "mAP lost by its first choice" in text
+    assert "sum of the blocks' losses" in text
 
 
 def test_many_failures_are_counted_but_not_all_listed() -> None:

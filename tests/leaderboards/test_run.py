@@ -5,7 +5,9 @@ from hypothesis import strategies as st
 
 from evaluators.metric import MACS, MAP, PARAMS
 from evaluators.result import Result, Status
-from leaderboards.run import known_results, pick_front
+from leaderboards.prepare import Problem
+from leaderboards.recipe import Recipe
+from leaderboards.run import known_results, missing_images, pick_front
 from search.journal import Journal
 from search.pareto import is_front, losses
 from spaces.candidate import Candidate
@@ -72,3 +74,12 @@ def test_known_results_are_those_of_the_journal_and_none_where_there_is_no_run(t
         for result in results:
             journal.append_result(result)
     assert known_results(tmp_path) == results
+
+
+def test_fewer_images_than_asked_for_are_said(recipe: Recipe, problem: Problem) -> None:
+    asked = recipe.model_copy(update={"calibration_images": 3, "search_images": 5})  # of 4 in train, a third ranks
+    assert missing_images(asked, problem.inputs) == [
+        "search_images=5 was asked for, train has 1 to give, which are used."
+    ]
+    enough = recipe.model_copy(update={"calibration_images": 2, "search_images": 1})
+    assert missing_images(enough, problem.inputs) == []

@@ -1,13 +1,15 @@
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from evaluators.budget import Budget
+from evaluators.device_file import DeviceFile, Rates
 from evaluators.images import load_images
+from evaluators.latency_predictor import N_SHARED
 from evaluators.result import Result, Status
 from leaderboards.entry import PARENT, Quality
 from leaderboards.finetune import FinetuneRecipe
@@ -15,7 +17,7 @@ from leaderboards.prepare import Problem
 from leaderboards.worker import MEASURED, Finishing, Workshop, finish_row, make_measure
 from spaces.build import Recovery
 from spaces.detector import load_detector
-from spaces.importance import Importance
+from tests.spaces.networks import study_without_images
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +32,8 @@ def threads() -> Iterator[None]:
 def workshop(problem: Problem) -> Workshop:
     inputs = problem.inputs
     calibration = load_images(inputs.dataset.train, imgsz=64)
-    return Workshop(inputs.parent, problem.graph, problem.space, calibration, Importance.L1, Recovery.ADAPTIVE_BN)
+    study = study_without_images(inputs.parent, problem.graph)
+    return Workshop(inputs.parent, problem.graph, problem.space, calibration, study, Recovery.ADAPTIVE_BN)
 
 
 def measure(workshop: Workshop, problem: Problem, limits: dict[str, float]) -> Result:
@@ -75,3 +78,17 @@ def test_the_parents_row_is_itself_not_fine_tuned_and_made_only_once(
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / PARENT).iterdir()}
     finish_row(workshop, finishing, candidates, PARENT, report_nothing)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / PARENT).iterdir()} == before
+
+
+def test_a_device_file_predicts_and_nothing_is_built_or_measured(workshop: Workshop, problem: Problem) -> None:
+    n_rates = N_SHARED + 2 * len(problem.graph.layers)
+    rates = Rates(blocks=(1, 1), rates=(7.0, *[0.0] * (n_rates - 1)), parent_ms=7.0)
+    device = DeviceFile(
+        machine="any", threads=1, cpus=(), parent="a", imgsz=64, n_networks=20, minutes=1.0, drift=0.0,
+        blocks=tuple((block.name, block.size) for block in problem.graph.blocks), fp32=rates, int8=rates,
+    )  # fmt: skip
+    result = measure(replace(workshop, device=device), problem, {"latency_ms": 6.9})
+    assert (result.status, result.error) == (Status.OVER_BUDGET, "latency_ms")
+    assert (result.readings["latency_ms"], result.readings["int8_latency_ms"]) == (7.0, 7.0)
+    within = measure(replace(workshop, device=device), problem, {"latency_ms": 7.1})
+    assert within.status is Status.DONE

@@ -1,10 +1,13 @@
 """Three convolutions in a row and their channel graph, written down by hand: small enough to reason about."""
 
+from functools import partial
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from spaces.graph import Axis, Block, ChannelGraph, Layer
+from spaces.patches import by_place, fitted_layers
 
 WIDTHS = {"first": 6, "second": 5}
 
@@ -21,7 +24,7 @@ class Chain(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the outputs, (B, 4, H / 2, W / 2), in the form of a detector's."""
         output = self.last(self.second(self.first(images).relu()).relu())
-        return output, {"boxes": output, "scores": output}
+        return output, {"boxes": output.flatten(2), "scores": output.flatten(2)}
 
 
 def chain(seed: int = 0) -> Chain:
@@ -53,3 +56,18 @@ def chain_graph() -> ChannelGraph:
 def noise(*shape: int, seed: int = 0) -> Tensor:
     """Return uniform noise in [0, 1) of `shape`."""
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@torch.no_grad()
+def all_places(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
+    """Return every place of every fitted layer of `model`."""
+    places: dict[str, Tensor] = {}
+
+    def count(name: str, layer: nn.Module, _: tuple[Tensor], output: Tensor) -> None:
+        places[name] = torch.arange(by_place(output, layer).flatten(0, 1).shape[0])
+
+    hooks = [layer.register_forward_hook(partial(count, name)) for name, layer in fitted_layers(model).items()]
+    model(images)
+    for hook in hooks:
+        hook.remove()
+    return places

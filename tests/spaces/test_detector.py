@@ -14,7 +14,7 @@ from spaces.detector import load_detector, save_detector
 from spaces.errors import BadInput
 from spaces.probe import probe
 from spaces.space import Space
-from tests.spaces.networks import detector
+from tests.spaces.networks import detector, study_without_images
 
 
 def cut_detector(name: str = "yolov8n") -> tuple[torch.nn.Module, Candidate]:
@@ -23,7 +23,8 @@ def cut_detector(name: str = "yolov8n") -> tuple[torch.nn.Module, Candidate]:
     space = Space(graph)
     candidate = space.sample(np.random.default_rng(0), limits={"macs_g": 0.5 * space.reach()["macs_g"][1]})
     images = torch.rand(4, 3, 64, 64)
-    return Builder(model, graph, space, images=images, recovery=Recovery.ADAPTIVE_BN)(candidate), candidate
+    study = study_without_images(model, graph)
+    return Builder(model, graph, space, images=images, study=study)(candidate, Recovery.ADAPTIVE_BN), candidate
 
 
 @pytest.mark.parametrize("name", ["yolov5n", "yolov8n", "yolo11n"])

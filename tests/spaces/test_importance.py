@@ -6,8 +6,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from spaces.fisher import surprise
 from spaces.graph import ChannelGraph
-from spaces.importance import Scores, contribution, l1
+from spaces.importance import Importance, Scores, contribution, fisher, l1, score_channels, taylor
 from tests.spaces.chain import Chain, chain, chain_graph, noise
 
 Score = Callable[[Chain, ChannelGraph, Tensor], Scores]
@@ -59,7 +60,44 @@ def l1_of_chain(model: Chain, graph: ChannelGraph, _: Tensor) -> Scores:
     return l1(model.state_dict(), graph)
 
 
-@pytest.mark.parametrize("score", [contribution, l1_of_chain])
+def taylor_of_chain(model: Chain, graph: ChannelGraph, images: Tensor) -> Scores:
+    return taylor(model, graph, images, seed=0)
+
+
+def fisher_of_chain(model: Chain, graph: ChannelGraph, images: Tensor) -> Scores:
+    return fisher(model, graph, images, seed=0)
+
+
+def squared_slopes(model: Chain, part: Tensor, draws: torch.Generator, gate: str) -> Tensor:
+    """Return the squared derivative of the loss by a gate on each channel of the second convolution.
+
+    Args:
+        gate: "made", on the filter that makes it, or "read", on what the last convolution reads of it.
+    """
+    gates = torch.ones(5, requires_grad=True)
+    made, read = (gates if gate == place else torch.ones(5) for place in ("made", "read"))
+    weight, bias = model.second.weight * made.view(-1, 1, 1, 1), model.second.bias
+    second = torch.nn.functional.conv2d(model.first(part).relu(), weight, bias).relu()
+    output = model.last(second * read.view(1, -1, 1, 1)).flatten(2)
+    (slope,) = torch.autograd.grad(surprise({"boxes": output, "scores": output}, draws), gates)
+    return slope.square()
+
+
+@pytest.mark.parametrize(("gate", "size"), [("made", 8), ("read", 1)])
+def test_taylor_and_fisher_are_squared_slopes_of_gates(gate: str, size: int) -> None:
+    images, draws = noise(10, 3, 16, 16), torch.Generator().manual_seed(3)
+    score = taylor if gate == "made" else fisher
+    found = score(chain(), chain_graph(), images, seed=3)[1]
+    expected = torch.stack([squared_slopes(chain(), part, draws, gate) for part in images.split(size)]).mean(0)
+    assert found.tolist() == pytest.approx(expected.tolist(), rel=1e-4)
+
+
+def test_scores_by_single_channels_do_not_include_the_greedy_order() -> None:
+    with pytest.raises(ValueError, match="greedy"):
+        score_channels(chain(), chain_graph(), IMAGES, importance=Importance.GREEDY, seed=0)
+
+
+@pytest.mark.parametrize("score", [contribution, l1_of_chain, taylor_of_chain, fisher_of_chain])
 def test_channels_in_another_order_have_their_scores_in_that_order(score: Score) -> None:
     order = [4, 2, 0, 1, 3]
     tensors = chain().state_dict()

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from leaderboards.distill import BOX_GAIN, CLASS_GAIN, distillation_loss
+from evaluators.distill import BOX_GAIN, CLASS_GAIN, distillation_loss
 
 
 def raw(seed: int, *, n_classes: int = 3, n_bins: int = 4, n_anchors: int = 5) -> dict[str, Tensor]:

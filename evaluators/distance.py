@@ -1,0 +1,79 @@
+"""How far a candidate's network is from its parent's on images without labels: in its features, and in its outputs."""
+
+from collections.abc import Mapping
+from functools import cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from ultralytics.nn.tasks import DetectionModel
+
+from evaluators.detection import batch_of
+from evaluators.distill import distillation_loss
+from evaluators.folding import fold_bn
+from evaluators.images import Images
+from evaluators.measure import Evaluator
+from spaces.build import Builder, Recovery, Subnet
+from spaces.subnet import kept_indices
+
+Raw = Mapping[str, Tensor]  # "boxes", "scores", and "feats", a list of what the head reads at each stride
+
+
+def distances(images: Images, recovery: Recovery, names: tuple[str, str]) -> Evaluator:
+    """Return the evaluator of the distances of features and of outputs to the parent, from one forward pass.
+
+    Features: what the head reads, P3 to P5, squared distance over the parent's square, on the channels that stay, the
+    mean over the strides. Outputs: the divergence that fine-tuning distils by.
+
+    Args:
+        names: of the two readings.
+    """
+
+    @cache
+    def lessons(builder: Builder) -> list[Raw]:
+        return _raw(builder.parent, images)
+
+    def evaluate(subnet: Subnet) -> dict[str, float]:
+        builder = subnet.builder
+        read = _read_by_head(builder, subnet)
+        features, outputs = [], []
+        for raw, lesson in zip(_raw(subnet.network(recovery), images), lessons(builder), strict=True):
+            features.append(feature_distance(list(raw["feats"]), list(lesson["feats"]), read))
+            outputs.append(float(distillation_loss(raw, lesson)))
+        return {names[0]: float(np.mean(features)), names[1]: float(np.mean(outputs))}
+
+    return evaluate
+
+
+def feature_distance(maps: list[Tensor], parent_maps: list[Tensor], kept: list[NDArray[np.int64] | None], /) -> float:
+    """Return the squared distance of `maps` to the `kept` channels of `parent_maps` over these' square.
+
+    Args:
+        maps: of each stride (B, C, H, W).
+        kept: of each stride the parent's channels that `maps` have, None for all.
+    """
+    shares = []
+    for own, whole, index in zip(maps, parent_maps, kept, strict=True):
+        target = whole if index is None else whole[:, torch.from_numpy(index).to(whole.device)]
+        shares.append(float((own - target).square().sum() / target.square().sum().clamp_min(1e-30)))
+    return float(np.mean(shares))
+
+
+def _read_by_head(builder: Builder, subnet: Subnet) -> list[NDArray[np.int64] | None]:
+    """Return, for each stride, which of the parent's channels the candidate's head reads."""
+    kept = kept_indices(builder.graph, builder.chosen(subnet.candidate))
+    head = len(builder.parent.model) - 1
+    return [kept.get((f"model.{head}.cv2.{stride}.0.conv.weight", 1)) for stride in range(builder.parent.model[-1].nl)]
+
+
+@torch.no_grad()
+def _raw(model: DetectionModel, images: Images) -> list[Raw]:
+    """Return the raw outputs of each batch of `images`; of a head that trains two ways, those that are deployed."""
+    folded = fold_bn(model)
+    device = next(model.parameters()).device
+    found = []
+    for part in images.parts(batch_of(images)):
+        raw = folded(part.tensor().to(device))[1]
+        found.append(raw.get("one2one", raw))
+    return found

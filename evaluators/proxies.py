@@ -1,0 +1,88 @@
+"""Every score that a search can rank by: literally one dict, from the name to what makes its evaluator.
+
+Each measures on its own, so that its seconds are its own; what two of them share they share by one evaluator that
+returns both readings.
+"""
+
+from collections.abc import Callable, Mapping
+
+from evaluators.closed_form import block_loss, kept_mass, mean_share, reconstruction_loss, total_share
+from evaluators.detection import score, task_loss
+from evaluators.distance import distances
+from evaluators.images import Images
+from evaluators.measure import Evaluator
+from evaluators.metric import LOSS, MAP
+from evaluators.zero_cost import naswot, synflow, zen
+from spaces.build import Recovery, Subnet
+from spaces.importance import Importance
+
+SUFFIXES = {
+    Recovery.NOTHING: "vanilla",
+    Recovery.ADAPTIVE_BN: "adaptive_bn",
+    Recovery.ONE_SHOT: "one_shot",
+    Recovery.RECONSTRUCT: "sequential",
+}
+
+
+def quality(images: Images, recovery: Recovery, /) -> Evaluator:
+    """Return the evaluator of mAP and task loss on `images` after `recovery`, from one forward pass."""
+    map_name, loss_name = (f"{kind}_{SUFFIXES[recovery]}" for kind in ("map", "loss"))
+
+    def evaluate(subnet: Subnet) -> dict[str, float]:
+        readings = score(subnet.network(recovery), images)
+        return {map_name: readings[MAP.name], loss_name: readings[LOSS.name]}
+
+    return evaluate
+
+
+def loss_only(images: Images, recovery: Recovery, /) -> Evaluator:
+    """Return the evaluator of the task loss on `images` after `recovery`."""
+    name = f"loss_{SUFFIXES[recovery]}"
+    return lambda subnet: {name: task_loss(subnet.network(recovery), images)}
+
+
+def distance_to_parent(images: Images, recovery: Recovery, /) -> Evaluator:
+    """Return the evaluator of the feature distance and the output distance on `images` after `recovery`."""
+    feature, output = (f"{kind}_distance_{SUFFIXES[recovery]}" for kind in ("feature", "output"))
+    return distances(images, recovery, (feature, output))
+
+
+PROXIES: Mapping[str, Callable[[Images], Evaluator]] = {
+    "map_vanilla": lambda images: quality(images, Recovery.NOTHING),
+    "map_adaptive_bn": lambda images: quality(images, Recovery.ADAPTIVE_BN),
+    "map_one_shot": lambda images: quality(images, Recovery.ONE_SHOT),
+    "map_sequential": lambda images: quality(images, Recovery.RECONSTRUCT),
+    "loss_vanilla": lambda images: loss_only(images, Recovery.NOTHING),
+    "loss_adaptive_bn": lambda images: loss_only(images, Recovery.ADAPTIVE_BN),
+    "loss_one_shot": lambda images: loss_only(images, Recovery.ONE_SHOT),
+    "loss_sequential": lambda images: loss_only(images, Recovery.RECONSTRUCT),
+    "feature_distance_one_shot": lambda images: distance_to_parent(images, Recovery.ONE_SHOT),
+    "feature_distance_sequential": lambda images: distance_to_parent(images, Recovery.RECONSTRUCT),
+    "output_distance_one_shot": lambda images: distance_to_parent(images, Recovery.ONE_SHOT),
+    "output_distance_sequential": lambda images: distance_to_parent(images, Recovery.RECONSTRUCT),
+    "reconstruction_loss": lambda _: reconstruction_loss(),
+    "block_loss": lambda _: block_loss,
+    "kept_l1": lambda _: kept_mass("kept_l1", Importance.L1, mean_share),
+    "kept_contribution": lambda _: kept_mass("kept_contribution", Importance.CONTRIBUTION, mean_share),
+    "kept_taylor": lambda _: kept_mass("kept_taylor", Importance.TAYLOR, total_share),
+    "kept_fisher": lambda _: kept_mass("kept_fisher", Importance.FISHER, total_share),
+    "synflow": lambda _: synflow,
+    "naswot": lambda _: naswot,
+    "zen": lambda _: zen,
+}
+NEED_NO_NETWORK = frozenset(
+    {"reconstruction_loss", "block_loss", "kept_l1", "kept_contribution", "kept_taylor", "kept_fisher"}
+)
+
+
+def evaluators_for(proxy: str, images: Images, recovery: Recovery, /) -> tuple[Evaluator, ...]:
+    """Return what a search by `proxy` measures of a candidate.
+
+    That is "map50_95" and "loss" on `images` after the run's own `recovery`, and the proxy; the proxy alone where it
+    needs no network, for then building one would be nearly all of the time, and where `images` have no boxes.
+    """
+    own = PROXIES[proxy](images) if proxy in PROXIES else None
+    if own is not None and (proxy in NEED_NO_NETWORK or not len(images.boxes)):
+        return (own,)
+    run_quality: Evaluator = lambda subnet: score(subnet.network(recovery), images)  # noqa: E731
+    return (run_quality,) if own is None else (run_quality, own)

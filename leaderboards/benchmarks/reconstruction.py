@@ -1,0 +1,250 @@
+"""What is left of the parent without any training, and what reconstruction is worth as a start for training.
+
+For each seed (which draws the calibration images and the candidates) and each budget: random draws and
+the best of a search, all within the budget, measured on the val split after adaptive BatchNorm and after sequential
+reconstruction of the same channels. The search sees the hold-out of train only.
+"""
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from statistics import mean, stdev
+
+import numpy as np
+import torch
+from ultralytics.nn.tasks import DetectionModel
+
+from evaluators.budget import Budget
+from evaluators.dataset import Sample
+from evaluators.detection import coco_map, predict
+from evaluators.images import Images, load_images
+from evaluators.metric import MACS, MAP
+from evaluators.result import Result, Status
+from leaderboards.benchmarks.record import Cell, Record
+from leaderboards.finetune import FinetuneRecipe, finetune
+from leaderboards.prepare import Problem, prepare
+from leaderboards.publish import environment
+from leaderboards.recipe import EMBEDDED, Recipe, read_recipe, run_folder
+from leaderboards.rows import finetune_recipe
+from leaderboards.run import make_workshop
+from leaderboards.worker import Workshop, make_measure
+from search import on_ray
+from search.evolution import NSGA2
+from search.executor import InProcess, Job
+from search.journal import Journal
+from search.loop import search
+from spaces.allocation import InformedSpace
+from spaces.build import Recovery
+from spaces.candidate import Candidate
+from spaces.errors import BadInput
+
+TARGETS = {0.7: 0.95, 0.5: 0.85, 0.4: 0.70}  # of the parent's mAP, by share of its MACs
+REAL = {
+    "bccd": ("weights/bccd_yolov5nu_320.pt", "data/bccd/data.yaml", "imgsz=320"),
+    "coco128": ("weights/coco_yolov8n.pt", "data/coco128/data.yaml", "imgsz=640"),
+}
+DEADLINE_S = 7200.0  # for everything of one seed and budget
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """What a worker needs for one seed and budget; the job's number says which.
+
+    Attributes:
+        n_random: random draws that are averaged.
+        n_searched: candidates of the search.
+        tuned_seeds: the best of so many seeds is fine-tuned, from both starts.
+    """
+
+    workshops: Sequence[Workshop]
+    holdout: Images
+    train: tuple[Sample, ...]
+    val: Images
+    recipe: FinetuneRecipe
+    shares: tuple[float, ...]
+    n_random: int
+    n_searched: int
+    tuned_seeds: int
+
+    def __call__(self, job: Job) -> Result:
+        """Return the readings of one seed and budget."""
+        torch.set_num_threads(1)
+        seed, place = divmod(job.number, len(self.shares))
+        workshop, limits = self.workshops[seed], {MACS.name: 0.0}
+        limits[MACS.name] = self.shares[place] * workshop.space.reach()[MACS.name][1]
+        found = self._search(workshop, limits, seed)
+        drawn = [
+            workshop.space.sample(np.random.default_rng([seed, place, index]), limits=limits)
+            for index in range(self.n_random)
+        ]
+        readings = self._after(workshop, [found], "best") | self._after(workshop, drawn, "random")
+        if seed < self.tuned_seeds:
+            readings |= self._tuned(workshop, found)
+        return Result(job.number, found, Status.DONE, readings, 0.0)
+
+    def _search(self, workshop: Workshop, limits: Mapping[str, float], seed: int) -> Candidate:
+        """Return the candidate with the best mAP on the hold-out, not fine-tuned."""
+        strategy = NSGA2(InformedSpace(workshop.space, workshop.study.losses), limits, (MAP, MACS), spread=1.0)
+        executor = InProcess(make_measure(workshop, self.holdout, Budget(limits), "cpu"))
+        with tempfile.TemporaryDirectory() as folder, Journal(Path(folder) / "journal.jsonl", {}) as journal:
+            results = search(
+                strategy, executor, journal, n_candidates=self.n_searched, seed=seed, on_result=lambda _: None
+            )
+        done = [result for result in results if result.status is Status.DONE]
+        return max(done, key=lambda result: result.readings[MAP.name]).candidate
+
+    def _after(self, workshop: Workshop, candidates: Sequence[Candidate], name: str) -> dict[str, float]:
+        """Return the mean mAP on val of `candidates` after each recovery."""
+        build = workshop.builder("cpu")
+        return {
+            f"{name}_{recovery}": mean(self._score(build(candidate, recovery)) for candidate in candidates)
+            for recovery in (Recovery.ADAPTIVE_BN, Recovery.ONE_SHOT, Recovery.RECONSTRUCT)
+        }
+
+    def _tuned(self, workshop: Workshop, candidate: Candidate) -> dict[str, float]:
+        """Return the mAP on val after the same fine-tuning from two starts."""
+        build = workshop.builder("cpu")
+        readings = {}
+        for recovery in (Recovery.ADAPTIVE_BN, Recovery.RECONSTRUCT):
+            with tempfile.TemporaryDirectory() as folder:
+                model = finetune(
+                    build(candidate, recovery),
+                    workshop.parent,
+                    self.train,
+                    recipe=self.recipe,
+                    checkpoint=Path(folder) / "checkpoint.pt",
+                    report=lambda _: None,
+                    device="cpu",
+                )
+            readings[f"tuned_{recovery}"] = self._score(model)
+        return readings
+
+    def _score(self, model: DetectionModel) -> float:
+        return coco_map(predict(model, self.val), self.val).map50_95
+
+
+def reconstruction(
+    *,
+    data: str = EMBEDDED,
+    seeds: str = "3",
+    searched: str = "48",
+    random: str = "4",
+    epochs: str = "3",
+    tuned_seeds: str = "1",
+    workers: str = "2",
+    out: str = "",
+) -> Record:
+    """Return what share of the parent's mAP on val the best of a search keeps without training.
+
+    Args:
+        data: digits, or bccd or coco128 where REAL_DATA leads to them.
+        searched: candidates of each search.
+        random: draws that are averaged.
+        epochs: of fine-tuning, for the best of the first `tuned_seeds` seeds.
+        out: a run folder for the journal; what is there already is not measured again.
+    """
+    recipe = recipe_of(data, f"finetune_epochs={epochs}", f"workers={workers}")
+    problem = prepare(recipe)
+    trial = _trial(recipe, problem, (int(seeds), int(searched), int(random), int(tuned_seeds)))
+    parent = coco_map(predict(problem.inputs.parent, trial.val), trial.val).map50_95
+    folder = run_folder(out or f"reconstruction-{data}")
+    folder.mkdir(parents=True, exist_ok=True)
+    asked = {"seeds": seeds, "searched": searched, "random": random, "tuned_seeds": tuned_seeds}
+    with Journal(folder / "reconstruction.jsonl", {**recipe.identity(), **asked}) as journal:
+        _measure(trial, journal, n_jobs=int(seeds) * len(TARGETS), recipe=recipe, parent=problem.space.parent)
+        rows = _rows(parent, trial, journal)
+    worst = min(float(row["best_reconstruct"]) / parent / float(row["target"]) for row in rows)
+    return Record(
+        f"reconstruction_{data}",
+        "mAP50-95 on val that the best of the search keeps without training, over its target, at the worst budget",
+        worst,
+        "at least 1, with "
+        + ", ".join(f"{goal:.0%} of the parent's at {share:.0%}" for share, goal in TARGETS.items()),
+        worst >= 1,
+        rows,
+        environment(),
+        f"python run_search.py bench reconstruction data={data} seeds={seeds} searched={searched} random={random} "
+        f"epochs={epochs} tuned_seeds={tuned_seeds} --json",
+    )
+
+
+def recipe_of(data: str, *words: str) -> Recipe:
+    """Return the recipe of a known data set.
+
+    Raises:
+        BadInput: another name, or REAL_DATA does not lead to it.
+    """
+    if data == EMBEDDED:
+        return read_recipe(words)
+    root = Path(os.environ.get("REAL_DATA", ""))
+    if data not in REAL or not (root / REAL[data][1]).is_file():
+        raise BadInput(f"data={data!r:.60} must be {EMBEDDED}, or {' or '.join(REAL)} with REAL_DATA leading to it")
+    weights, yaml, imgsz = REAL[data]
+    return read_recipe([f"weights={root / weights}", f"data={root / yaml}", imgsz, *words])
+
+
+def _trial(recipe: Recipe, problem: Problem, counts: tuple[int, int, int, int]) -> Trial:
+    n_seeds, n_searched, n_random, tuned_seeds = counts
+    seeded = [recipe.model_copy(update={"seed": seed}) for seed in range(n_seeds)]
+    return Trial(
+        [make_workshop(each, problem) for each in seeded],
+        load_images(problem.inputs.holdout.search, imgsz=recipe.imgsz),
+        problem.inputs.dataset.train,
+        load_images(problem.inputs.dataset.val, imgsz=recipe.imgsz),
+        replace(finetune_recipe(recipe), seed=0),
+        tuple(TARGETS),
+        n_random,
+        n_searched,
+        tuned_seeds,
+    )
+
+
+def _measure(trial: Trial, journal: Journal, *, n_jobs: int, recipe: Recipe, parent: Candidate) -> None:
+    jobs = [Job(number, parent) for number in range(n_jobs) if number not in journal.results]
+    if not jobs:
+        return
+    on_ray.start(recipe.ray_address, recipe.workers)
+    try:
+        executor = on_ray.RayExecutor(partial(_itself, trial), workers=recipe.workers, deadline_s=DEADLINE_S)
+        try:
+            for result in executor.run(jobs):
+                journal.append_result(result)
+        finally:
+            executor.close()
+    finally:
+        on_ray.stop()
+
+
+def _itself(trial: Trial) -> Trial:
+    return trial
+
+
+def _rows(parent: float, trial: Trial, journal: Journal) -> list[dict[str, Cell]]:
+    """Return one row for each budget: means over the seeds, and the spread of the best.
+
+    Raises:
+        BadInput: a trial failed; the message has its error.
+    """
+    rows: list[dict[str, Cell]] = []
+    failed = [result.error for result in journal.results.values() if result.status is not Status.DONE]
+    if failed:
+        raise BadInput(f"{len(failed)} trials failed, the first with: {failed[0]}")
+    for place, (share, goal) in enumerate(TARGETS.items()):
+        mine = [result.readings for number, result in journal.results.items() if number % len(TARGETS) == place]
+        names = [f"{kind}_{recovery}" for kind in ("best", "random") for recovery in Recovery if recovery != "nothing"]
+        best = [readings[f"best_{Recovery.RECONSTRUCT}"] for readings in mine]
+        tuned = [readings for readings in mine if f"tuned_{Recovery.RECONSTRUCT}" in readings]
+        rows.append(
+            {"macs_kept": share, "target": goal, "parent": parent, "n_seeds": len(mine)}
+            | {name: mean(readings[name] for readings in mine) for name in names}
+            | {"best_kept": mean(best) / parent, "best_sd": stdev(best) if len(best) > 1 else 0.0}
+            | {
+                f"tuned_{recovery}": mean(readings[f"tuned_{recovery}"] for readings in tuned) if tuned else "-"
+                for recovery in (Recovery.ADAPTIVE_BN, Recovery.RECONSTRUCT)
+            }
+            | {"epochs": trial.recipe.epochs, "n_images": len(trial.workshops[0].calibration)}
+        )
+    return rows

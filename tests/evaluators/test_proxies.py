@@ -1,0 +1,78 @@
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from evaluators.budget import Budget
+from evaluators.detection import score
+from evaluators.measure import Measure
+from evaluators.metric import COSTS, METRICS, RANKING
+from evaluators.metric import PROXIES as METRICS_OF_PROXIES
+from evaluators.proxies import NEED_NO_NETWORK, PROXIES, evaluators_for
+from spaces.build import Builder, Recovery, Subnet
+from spaces.candidate import Candidate
+from tests.evaluators.parts import builder, images, uniform
+
+IMAGES = images(n_boxes=3)
+
+
+def test_every_proxy_has_its_metric_and_no_cost_ranks() -> None:
+    assert [metric.name for metric in METRICS_OF_PROXIES] == list(PROXIES)
+    assert set(RANKING) == set(METRICS) - {metric.name for metric in COSTS}
+    assert set(PROXIES) >= NEED_NO_NETWORK
+
+
+@pytest.mark.parametrize("name", PROXIES)
+def test_every_proxy_reads_a_finite_number_under_its_name(name: str) -> None:
+    assert math.isfinite(PROXIES[name](IMAGES)(Subnet(uniform(0.7), builder()))[name])
+
+
+@pytest.mark.parametrize("recovery", ["vanilla", "adaptive_bn", "one_shot", "sequential"])
+def test_the_loss_alone_is_that_which_comes_with_the_map(recovery: str) -> None:
+    subnet = Subnet(uniform(0.7), builder())
+    both, alone = (PROXIES[f"{kind}_{recovery}"](IMAGES)(subnet) for kind in ("map", "loss"))
+    assert both[f"loss_{recovery}"] == pytest.approx(alone[f"loss_{recovery}"])
+
+
+def test_each_recovery_is_the_one_that_the_name_says() -> None:
+    subnet = Subnet(uniform(0.7), builder())
+    expected = score(subnet.network(Recovery.ONE_SHOT), IMAGES)
+    found = PROXIES["map_one_shot"](IMAGES)(subnet)
+    assert found == {"map_one_shot": expected["map50_95"], "loss_one_shot": expected["loss"]}
+
+
+def test_a_search_by_arithmetic_never_builds_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Builder, "__call__", lambda *_: pytest.fail("a network was built"))
+    for name in NEED_NO_NETWORK:
+        readings: dict[str, float] = {}
+        for evaluate in evaluators_for(name, IMAGES, Recovery.RECONSTRUCT):
+            readings |= evaluate(Subnet(uniform(0.7), builder()))
+        assert set(readings) == {name}
+
+
+@pytest.mark.parametrize(("name", "more"), [("map50_95", set()), ("loss", set()), ("zen", {"zen"})])
+def test_a_search_by_a_built_network_reads_map_and_loss_too(name: str, more: set[str]) -> None:
+    readings: dict[str, float] = {}
+    for evaluate in evaluators_for(name, IMAGES, Recovery.NOTHING):
+        readings |= evaluate(Subnet(uniform(0.7), builder()))
+    assert set(readings) == {"map50_95", "map50", "loss"} | more
+
+
+def test_a_proxy_that_is_not_a_number_is_an_error_and_never_ranked() -> None:
+    own = builder()
+    study = replace(own.study, losses=tuple(np.full(len(losses), np.nan) for losses in own.study.losses))
+    broken = Builder(own.parent, own.graph, own.space, images=own.images, study=study)
+
+    def build(candidate: Candidate) -> Subnet:
+        return Subnet(candidate, broken)
+
+    measure = Measure(
+        own.space,
+        build,
+        budget=Budget({}),
+        gates=(),
+        evaluators=evaluators_for("block_loss", IMAGES, Recovery.NOTHING),
+    )
+    with pytest.raises(ValueError, match="block_loss"):
+        measure((0, uniform(0.5)))

@@ -1,0 +1,77 @@
+import pickle
+import warnings
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+
+from spaces.covariance import covariances, sample_places
+from spaces.elimination import eliminate
+from spaces.fisher import fisher_information
+from spaces.importance import Importance, contribution, l1
+from spaces.study import Study, block_losses, study_parent
+from tests.spaces.chain import chain, chain_graph, noise
+
+IMAGES = noise(6, 3, 16, 16)
+
+
+@cache
+def study(importance: Importance = Importance.GREEDY, seed: int = 0) -> Study:
+    return study_parent(chain(), chain_graph(), IMAGES, importance=importance, seed=seed)
+
+
+def test_it_holds_what_its_parts_find() -> None:
+    fisher = fisher_information(chain(), IMAGES, seed=0)
+    places = sample_places(fisher.places, seed=0)
+    found = covariances(chain(), IMAGES, places)
+    order = eliminate(chain(), chain_graph(), found, fisher.channels)
+    for name in ("first", "second", "last"):
+        assert np.array_equal(study().places[name], places[name].numpy())
+        assert np.array_equal(study().matrices[name], found[name].matrix.numpy())
+        assert np.array_equal(study().means[name], found[name].mean.numpy())
+        assert np.array_equal(study().sensitivity[name], fisher.channels[name].numpy())
+    for index, block in enumerate(order):
+        assert np.array_equal(study().scores[index], block.scores)
+        assert np.array_equal(study().losses[index], block.losses)
+
+
+def test_scores_are_of_the_importance_that_was_asked_for() -> None:
+    expected = {
+        Importance.L1: l1(chain().state_dict(), chain_graph()),
+        Importance.CONTRIBUTION: contribution(chain(), chain_graph(), IMAGES),
+    }
+    for importance, scores in expected.items():
+        assert all(map(np.array_equal, study(importance).scores, scores))
+        assert all(map(np.array_equal, study(importance).losses, study().losses))  # of the greedy order always
+
+
+def test_it_follows_the_seed() -> None:
+    assert all(map(np.array_equal, study.__wrapped__().scores, study().scores))
+    assert not np.array_equal(study(seed=1).sensitivity["first"], study().sensitivity["first"])
+
+
+def test_a_worker_reads_the_arrays_where_they_are_even_if_they_are_read_only() -> None:
+    arrived: Study = pickle.loads(pickle.dumps(study()))
+    for array in (*arrived.matrices.values(), *arrived.means.values()):
+        array.flags.writeable = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = arrived.covariances()
+    assert found["second"].matrix.data_ptr() == arrived.matrices["second"].ctypes.data
+    weights = torch.eye(6)
+    fitted, _ = found["second"].fit(weights, torch.arange(4))
+    assert fitted.shape == (4, 6)
+
+
+def test_the_losses_of_blocks_add_up() -> None:
+    first, second = study().losses
+    found = block_losses(study(), np.array([[6, 5], [4, 5], [6, 1], [3, 2]]))
+    assert found.tolist() == pytest.approx([0, first[2], second[4], first[3] + second[3]])
+
+
+def test_images_with_nan_are_said_to_be_so() -> None:
+    images = IMAGES.clone()
+    images[0] = torch.nan
+    with pytest.raises(FloatingPointError, match="must be finite"):
+        study_parent(chain(), chain_graph(), images, importance=Importance.GREEDY, seed=0)
