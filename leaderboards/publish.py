@@ -17,7 +17,7 @@ from search.journal import Journal, Replay
 from spaces.errors import BadInput
 from spaces.files import write_atomic
 
-LIBRARIES = ("torch", "ultralytics", "ray", "onnxruntime", "numpy", "faster-coco-eval")
+LIBRARIES = ("torch", "ultralytics", "ray", "onnxruntime", "numpy", "torchvision")
 SPACE = "space"
 
 

@@ -85,10 +85,9 @@ def root_of(damped: Tensor, /) -> Tensor:
     Raises:
         FloatingPointError: it is not finite; the ridge makes any other positive definite.
     """
-    root: Tensor
-    factor = torch.linalg.cholesky_ex(damped)
-    root: Tensor = factor.L
-    if factor.info or not root.isfinite().all():
+    factored = torch.linalg.cholesky_ex(damped)
+    root: Tensor = factored.L
+    if factored.info or not root.isfinite().all():
         raise FloatingPointError("the activations must be finite for least squares, got NaN or infinity")
     return root
 

@@ -16,9 +16,8 @@ from ultralytics.nn.tasks import DetectionModel
 
 from evaluators.detection import coco_map, predict
 from evaluators.images import Images, load_images
-from leaderboards.benchmarks.ground import one_thread
-from leaderboards.benchmarks.reconstruction import recipe_of
 from leaderboards.benchmarks.record import Cell, Record
+from leaderboards.benchmarks.setting import one_thread, recipe_of
 from leaderboards.prepare import prepare
 from leaderboards.publish import environment
 from leaderboards.recipe import EMBEDDED

@@ -16,8 +16,9 @@ from evaluators.detection import batch_of, coco_map, detections, predict, score
 from evaluators.folding import fold_bn
 from leaderboards.benchmarks.eagleeye import CALIBRATION_BATCH, detect, forward
 from leaderboards.benchmarks.fidelity import cheapest, settings_of_ours, settings_of_port
-from leaderboards.benchmarks.ground import SHARE, Build, Ground, Stopwatch, make_grounds, one_thread
+from leaderboards.benchmarks.ground import SHARE, Build, Ground, Stopwatch, make_grounds
 from leaderboards.benchmarks.record import Cell, Record
+from leaderboards.benchmarks.setting import one_thread
 from leaderboards.publish import environment
 from spaces.build import Recovery
 
@@ -79,7 +80,7 @@ def evaluation(
         lead.ratio >= EQUAL_WORK and gain >= EQUAL_FIDELITY and worst_share <= MAP_SHARE,
         rows,
         environment(),
-        f"REAL_DATA=/work/shared python run_search.py bench evaluation candidates={candidates} "
+        f"REAL_DATA=../shared python run_search.py bench evaluation candidates={candidates} "
         f"calibration={calibration} ranked={ranked} fidelity={fidelity} --json",
     )
 

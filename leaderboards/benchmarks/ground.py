@@ -1,21 +1,19 @@
 """What the evaluation benchmark runs on: a data set, its parent, and both sides set up on the same images."""
 
-import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import torch
 from ultralytics.nn.tasks import DetectionModel
 
 from evaluators.images import Images, load_images
 from leaderboards.benchmarks.eagleeye import EagleEye
+from leaderboards.benchmarks.setting import known_data, recipe_of
 from leaderboards.prepare import Problem, prepare
-from leaderboards.recipe import Recipe, read_recipe
+from leaderboards.recipe import Recipe
 from leaderboards.run import make_workshop
 from spaces.build import Builder, Recovery
 from spaces.candidate import Candidate
@@ -78,12 +76,7 @@ class Stopwatch:
 
 def make_grounds() -> dict[str, Ground]:
     """Return the embedded digits and, where REAL_DATA leads to them, the blood cells."""
-    words: dict[str, list[str]] = {"digits": []}
-    if "REAL_DATA" in os.environ:
-        root = Path(os.environ["REAL_DATA"])
-        weights, data = root / "weights" / "bccd_yolov5nu_320.pt", root / "data" / "bccd" / "data.yaml"
-        words["bccd"] = [f"weights={weights}", f"data={data}", "imgsz=320"]
-    return {name: make_ground(name, read_recipe(pairs)) for name, pairs in words.items()}
+    return {name: make_ground(name, recipe_of(name)) for name in known_data() if name != "coco128"}
 
 
 def make_ground(name: str, recipe: Recipe, /, *, share: float = SHARE) -> Ground:
@@ -92,14 +85,3 @@ def make_ground(name: str, recipe: Recipe, /, *, share: float = SHARE) -> Ground
     scored = load_images(problem.inputs.holdout.search, imgsz=recipe.imgsz)
     calibration = load_images(problem.inputs.holdout.rest[:704], imgsz=recipe.imgsz)  # as many as it reads
     return Ground(name, recipe, problem, scored, EagleEye(problem, calibration, share=share, seed=recipe.seed))
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch use one thread, as each worker of a search does."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

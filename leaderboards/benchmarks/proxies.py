@@ -4,9 +4,8 @@ Each is timed on its own, one thread, the network built anew: the seconds are wh
 """
 
 import math
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,6 +20,7 @@ from evaluators.metric import COSTS, MACS, METRICS, PARAMS
 from evaluators.proxies import PROXIES
 from evaluators.result import Result, Status
 from leaderboards.benchmarks.record import Cell, Record
+from leaderboards.benchmarks.setting import command, measured, recipe_of
 from leaderboards.benchmarks.trust import (
     LEAST_GAIN,
     LEAST_SPEARMAN,
@@ -39,14 +39,12 @@ from leaderboards.benchmarks.trust import (
 from leaderboards.benchmarks.truth import Truth, truths
 from leaderboards.prepare import Problem, prepare
 from leaderboards.publish import environment
-from leaderboards.recipe import EMBEDDED, Recipe, read_recipe, run_folder
+from leaderboards.recipe import EMBEDDED, Recipe, run_folder
 from leaderboards.run import make_workshop
 from leaderboards.worker import Workshop
-from search import on_ray
-from search.executor import InProcess, Job
+from search.executor import Job
 from search.journal import Journal
 from spaces.build import Subnet
-from spaces.errors import BadInput
 from spaces.study import losses_by_block
 
 Floats = NDArray[np.float64]
@@ -100,7 +98,7 @@ def proxies(
         out: a run folder for the journals; what is there already is not measured again.
     """
     shares = [float(part) / 100 for part in budgets.split(",")]
-    recipe = _recipe(data, epochs, int(workers))
+    recipe = recipe_of(data, f"workers={workers}", *([f"finetune_epochs={epochs}"] if epochs else []))
     problem = prepare(recipe)
     workshop = make_workshop(recipe, problem)
     folder = run_folder(out or f"proxies-{data}")
@@ -109,8 +107,8 @@ def proxies(
     results = measure_proxies(recipe, problem, workshop, known, folder)
     bins = {share: _bin(share, known, results, workshop) for share in shares}
     rows = [row for share, trusts in bins.items() for row in _rows(data, share, known, trusts)]
-    words = f"data={data} n={n} budgets={budgets} epochs={recipe.finetune_epochs} repeats={repeats} workers={workers}"
-    return _record(f"proxies_{data}", list(bins.values()), rows, words)
+    words = f"n={n} budgets={budgets} epochs={recipe.finetune_epochs} repeats={repeats} workers={workers}"
+    return _record(data, list(bins.values()), rows, words)
 
 
 def measure_proxies(
@@ -125,9 +123,8 @@ def measure_proxies(
         first = max(journal.results, default=-1) + 1
         asked = [candidate for candidate in unique.values() if candidate.id not in done]
         missing = [Job(number, candidate) for number, candidate in enumerate(asked, first)]
-        if missing:
-            for result in _run(partial(measure_all, workshop, images), missing, recipe.workers):
-                journal.append_result(result)
+        for result in measured(partial(measure_all, workshop, images), missing, workers=recipe.workers):
+            journal.append_result(result)
         return {result.candidate.id: result for result in journal.results.values() if result.status is Status.DONE}
 
 
@@ -209,11 +206,10 @@ def _bin(share: float, known: Sequence[Truth], results: Mapping[str, Result], wo
     return trust(columns, np.array([truth.map50_95[0] for truth in inside]))
 
 
-def _record(name: str, bins: Sequence[Sequence[Trust]], rows: Sequence[Mapping[str, Cell]], words: str) -> Record:
+def _record(data: str, bins: Sequence[Sequence[Trust]], rows: Sequence[Mapping[str, Cell]], words: str) -> Record:
     ranked = by_spearman(bins)
-    where = "REAL_DATA=/work/shared " if "bccd" in name else ""
     return Record(
-        name,
+        f"proxies_{data}",
         f"Spearman with fine-tuned mAP of the best proxy, {ranked[0]}, mean over budgets",
         mean_spearman(bins, ranked[0]),
         f"one proxy, at each budget: at least {LEAST_SPEARMAN:g}, {LEAST_GAIN:g} above {PEER} with an interval above "
@@ -221,7 +217,7 @@ def _record(name: str, bins: Sequence[Sequence[Trust]], rows: Sequence[Mapping[s
         any(holds(bins, proxy) for proxy in ranked),
         rows,
         environment(),
-        f"{where}python run_search.py bench proxies {words} --json",
+        command("proxies", data, words),
     )
 
 
@@ -232,33 +228,6 @@ def _rows(data: str, share: float, known: Sequence[Truth], trusts: Sequence[Trus
     tail: dict[str, Cell] = {"ceiling": UNKNOWN if most is None else most}
     ordered = sorted(trusts, key=lambda one: -(one.spearman or 0.0))
     return [{**head, **one.to_row(), **tail} for one in ordered]
-
-
-def _recipe(data: str, epochs: str, workers: int) -> Recipe:
-    words = [f"workers={workers}", *([f"finetune_epochs={epochs}"] if epochs else [])]
-    if data == EMBEDDED:
-        return read_recipe(words)
-    if data != "bccd" or "REAL_DATA" not in os.environ:
-        raise BadInput(f"data must be digits, or bccd with REAL_DATA set to the folder that holds it, got {data!r:.60}")
-    root = Path(os.environ["REAL_DATA"])
-    weights, yaml = root / "weights" / "bccd_yolov5nu_320.pt", root / "data" / "bccd" / "data.yaml"
-    return read_recipe([f"weights={weights}", f"data={yaml}", "imgsz=320", *words])
-
-
-def _run(make: Callable[[], Callable[[Job], Result]], jobs: Sequence[Job], workers: int) -> Iterator[Result]:
-    """Yield the results of `jobs` as they come, measured here or by Ray's workers."""
-    if workers == 1:
-        yield from InProcess(make()).run(jobs)
-        return
-    on_ray.start(None, workers)
-    try:
-        executor = on_ray.RayExecutor(make, workers=workers, deadline_s=DEADLINE_S)
-        try:
-            yield from executor.run(jobs)
-        finally:
-            executor.close()
-    finally:
-        on_ray.stop()
 
 
 def _features(mixture: Mixture, results: Sequence[Result]) -> Floats:

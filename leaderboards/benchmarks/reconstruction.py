@@ -5,11 +5,9 @@ the best of a search, all within the budget, measured on the val split after ada
 reconstruction of the same channels. The search sees the hold-out of train only.
 """
 
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -24,14 +22,14 @@ from evaluators.images import Images, load_images
 from evaluators.metric import MACS, MAP
 from evaluators.result import Result, Status
 from leaderboards.benchmarks.record import Cell, Record
+from leaderboards.benchmarks.setting import command, measured, recipe_of
 from leaderboards.finetune import FinetuneRecipe, finetune
 from leaderboards.prepare import Problem, prepare
 from leaderboards.publish import environment
-from leaderboards.recipe import EMBEDDED, Recipe, read_recipe, run_folder
+from leaderboards.recipe import EMBEDDED, Recipe, run_folder
 from leaderboards.rows import finetune_recipe
 from leaderboards.run import make_workshop
 from leaderboards.worker import Workshop, make_measure
-from search import on_ray
 from search.evolution import NSGA2
 from search.executor import InProcess, Job
 from search.journal import Journal
@@ -42,11 +40,6 @@ from spaces.candidate import Candidate
 from spaces.errors import BadInput
 
 TARGETS = {0.7: 0.95, 0.5: 0.85, 0.4: 0.70}  # of the parent's mAP, by share of its MACs
-REAL = {
-    "bccd": ("weights/bccd_yolov5nu_320.pt", "data/bccd/data.yaml", "imgsz=320"),
-    "coco128": ("weights/coco_yolov8n.pt", "data/coco128/data.yaml", "imgsz=640"),
-}
-DEADLINE_S = 7200.0  # for everything of one seed and budget
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +76,7 @@ class Trial:
         readings = self._after(workshop, [found], "best") | self._after(workshop, drawn, "random")
         if seed < self.tuned_seeds:
             readings |= self._tuned(workshop, found)
-        return Result(job.number, found, Status.DONE, readings, 0.0)
+        return Result(job.number, job.candidate, Status.DONE, readings, 0.0)
 
     def _search(self, workshop: Workshop, limits: Mapping[str, float], seed: int) -> Candidate:
         """Return the candidate with the best mAP on the hold-out, not fine-tuned."""
@@ -154,7 +147,10 @@ def reconstruction(
     folder.mkdir(parents=True, exist_ok=True)
     asked = {"seeds": seeds, "searched": searched, "random": random, "tuned_seeds": tuned_seeds}
     with Journal(folder / "reconstruction.jsonl", {**recipe.identity(), **asked}) as journal:
-        _measure(trial, journal, n_jobs=int(seeds) * len(TARGETS), recipe=recipe, parent=problem.space.parent)
+        numbers = [number for number in range(int(seeds) * len(TARGETS)) if number not in journal.results]
+        jobs = [Job(number, problem.space.parent) for number in numbers]  # the trial finds its own candidates
+        for result in measured(lambda: trial, jobs, workers=recipe.workers):
+            journal.append_result(result)
         rows = _rows(parent, trial, journal)
     worst = min(float(row["best_reconstruct"]) / parent / float(row["target"]) for row in rows)
     return Record(
@@ -166,24 +162,12 @@ def reconstruction(
         worst >= 1,
         rows,
         environment(),
-        f"python run_search.py bench reconstruction data={data} seeds={seeds} searched={searched} random={random} "
-        f"epochs={epochs} tuned_seeds={tuned_seeds} --json",
+        command(
+            "reconstruction",
+            data,
+            f"seeds={seeds} searched={searched} random={random} epochs={epochs} tuned_seeds={tuned_seeds}",
+        ),
     )
-
-
-def recipe_of(data: str, *words: str) -> Recipe:
-    """Return the recipe of a known data set.
-
-    Raises:
-        BadInput: another name, or REAL_DATA does not lead to it.
-    """
-    if data == EMBEDDED:
-        return read_recipe(words)
-    root = Path(os.environ.get("REAL_DATA", ""))
-    if data not in REAL or not (root / REAL[data][1]).is_file():
-        raise BadInput(f"data={data!r:.60} must be {EMBEDDED}, or {' or '.join(REAL)} with REAL_DATA leading to it")
-    weights, yaml, imgsz = REAL[data]
-    return read_recipe([f"weights={root / weights}", f"data={root / yaml}", imgsz, *words])
 
 
 def _trial(recipe: Recipe, problem: Problem, counts: tuple[int, int, int, int]) -> Trial:
@@ -200,26 +184,6 @@ def _trial(recipe: Recipe, problem: Problem, counts: tuple[int, int, int, int]) 
         n_searched,
         tuned_seeds,
     )
-
-
-def _measure(trial: Trial, journal: Journal, *, n_jobs: int, recipe: Recipe, parent: Candidate) -> None:
-    jobs = [Job(number, parent) for number in range(n_jobs) if number not in journal.results]
-    if not jobs:
-        return
-    on_ray.start(recipe.ray_address, recipe.workers)
-    try:
-        executor = on_ray.RayExecutor(partial(_itself, trial), workers=recipe.workers, deadline_s=DEADLINE_S)
-        try:
-            for result in executor.run(jobs):
-                journal.append_result(result)
-        finally:
-            executor.close()
-    finally:
-        on_ray.stop()
-
-
-def _itself(trial: Trial) -> Trial:
-    return trial
 
 
 def _rows(parent: float, trial: Trial, journal: Journal) -> list[dict[str, Cell]]:

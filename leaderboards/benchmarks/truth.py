@@ -6,7 +6,6 @@ Every result goes to a journal, so a benchmark that was stopped goes on where it
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,19 +15,18 @@ from evaluators.dataset import Sample
 from evaluators.detection import coco_map, predict
 from evaluators.images import Images, load_images
 from evaluators.result import Result, Status
+from leaderboards.benchmarks.setting import measured
 from leaderboards.finetune import FinetuneRecipe, finetune
 from leaderboards.prepare import Problem
 from leaderboards.recipe import Recipe
 from leaderboards.rows import finetune_recipe
 from leaderboards.worker import Workshop
-from search import on_ray
 from search.executor import Job
 from search.journal import Journal
 from spaces.allocation import InformedSpace
 from spaces.candidate import Candidate
 from spaces.study import Study
 
-DEADLINE_S = 3600.0  # for one fine-tuning
 READING = "map50_95"
 
 
@@ -110,8 +108,10 @@ def truths(
     folder.mkdir(parents=True, exist_ok=True)
     with Journal(folder / "truth.jsonl", identity) as journal:
         missing = [job for job in (*jobs, *again) if job.number not in journal.results]
-        if missing:
-            _fine_tune(recipe, problem, workshop, missing, journal, n_sample=len(jobs))
+        val = load_images(problem.inputs.dataset.val, imgsz=recipe.imgsz)
+        tune = FineTuned(workshop, problem.inputs.dataset.train, val, finetune_recipe(recipe), len(jobs))
+        for result in measured(lambda: tune, missing, workers=recipe.workers):
+            journal.append_result(result)
         done = {number: result for number, result in journal.results.items() if result.status is Status.DONE}
     return [
         Truth(
@@ -122,25 +122,3 @@ def truths(
         for number, (share, _) in enumerate(sample)
         if number in done
     ]
-
-
-def _fine_tune(
-    recipe: Recipe, problem: Problem, workshop: Workshop, jobs: Sequence[Job], journal: Journal, *, n_sample: int
-) -> None:
-    """Fine-tune the candidates of `jobs` on Ray's workers and write each result down as it comes."""
-    val = load_images(problem.inputs.dataset.val, imgsz=recipe.imgsz)
-    tune = FineTuned(workshop, problem.inputs.dataset.train, val, finetune_recipe(recipe), n_sample)
-    on_ray.start(recipe.ray_address, recipe.workers)
-    try:
-        executor = on_ray.RayExecutor(partial(_itself, tune), workers=recipe.workers, deadline_s=DEADLINE_S)
-        try:
-            for result in executor.run(jobs):
-                journal.append_result(result)
-        finally:
-            executor.close()
-    finally:
-        on_ray.stop()
-
-
-def _itself(tune: FineTuned) -> FineTuned:
-    return tune

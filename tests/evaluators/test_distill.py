@@ -19,7 +19,8 @@ def raw(seed: int, *, n_classes: int = 3, n_bins: int = 4, n_anchors: int = 5) -
 
 
 def naive(student: dict[str, Tensor], parent: dict[str, Tensor], *, n_bins: int) -> float:
-    """Return the loss as its definition reads, one number at a time."""
+    """Return the loss as its definition reads, one number at a time, in double precision: 1 - q is near 0."""
+    student, parent = ({name: value.double() for name, value in side.items()} for side in (student, parent))
     p, q = parent["scores"].sigmoid(), student["scores"].sigmoid()
     classes = (p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()).sum().item()
     boxes = 0.0

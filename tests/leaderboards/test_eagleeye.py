@@ -11,7 +11,8 @@ from evaluators.images import Images, load_images
 from leaderboards.benchmarks.eagleeye import CALIBRATION_BATCH, EagleEye, _endless, _is_drawn, detect, forward
 from leaderboards.benchmarks.evaluation import compare
 from leaderboards.benchmarks.fidelity import Setting, cheapest
-from leaderboards.benchmarks.ground import make_ground, one_thread
+from leaderboards.benchmarks.ground import make_ground
+from leaderboards.benchmarks.setting import one_thread
 from leaderboards.prepare import EMBEDDED_PARENT, Problem
 from leaderboards.recipe import Recipe
 from spaces.channels import trace_channels
