@@ -78,5 +78,5 @@ def test_every_proxy_is_measured_and_timed_once_and_a_broken_one_left_out(
 
 
 def test_another_data_set_is_refused() -> None:
-    with pytest.raises(BadInput, match="data must be digits, or bccd with REAL_DATA set"):
+    with pytest.raises(BadInput, match="must be digits"):
         run(["proxies", "data=coco"])
