@@ -39,6 +39,7 @@ def reconstruction_loss() -> Evaluator:
         return {
             name: _Layer(covariances[name], weight_matrix(layer).detach().cpu(), torch.tensor(sensitivity[name]))
             for name, layer in fitted_layers(builder.parent).items()
+            if name in covariances  # not those that no prediction depends on
         }
 
     @torch.no_grad()

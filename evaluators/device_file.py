@@ -1,11 +1,12 @@
 """Device files: how fast one machine runs the sub-networks of one parent, as JSON; hostile until proven otherwise."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from evaluators.latency_predictor import N_SHARED, Geometry, Predictor
 from evaluators.machine import this_machine
@@ -18,10 +19,17 @@ from spaces.space import Space
 MAX_BYTES = 4_000_000
 _N = 10_000  # of anything listed
 
-Rate = Annotated[float, Field(allow_inf_nan=False)]
+
+def _printable(value: str) -> str:
+    if not value.isprintable():  # it comes to a terminal
+        raise ValueError("must be printable")
+    return value
+
+
+Rate = Annotated[float, Field(gt=-1e9, lt=1e9)]
 Time = Annotated[float, Field(gt=0, lt=1e9)]
 Block = Annotated[int, Field(ge=1, le=64)]
-Text = Annotated[str, Field(min_length=1, max_length=300)]
+Text = Annotated[str, Field(min_length=1, max_length=300), AfterValidator(_printable)]
 
 
 class Rates(BaseModel):
@@ -58,11 +66,16 @@ class DeviceFile(BaseModel):
     parent: Text
     imgsz: int = Field(ge=32, le=4096)
     blocks: tuple[tuple[Text, int], ...] = Field(max_length=_N, strict=False)
-    n_networks: int = Field(ge=1)
+    n_networks: int = Field(ge=1, le=1_000_000)
     minutes: Time
     drift: float = Field(ge=0, allow_inf_nan=False)
     fp32: Rates
     int8: Rates
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the content, 16 hexadecimal digits."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
 
     def check_use(self, *, parent: str, imgsz: int, threads: int) -> None:
         """Make sure that the file is about this parent, timed as it will be.
@@ -87,7 +100,7 @@ class DeviceFile(BaseModel):
         """Return what predicts the candidates of `space`.
 
         Raises:
-            BadInput: the blocks are not those of the profile.
+            BadInput: the blocks are not those of the profile, or the rates give the parent no time above 0.
         """
         return PredictedLatency(space, graph, self)
 
@@ -102,6 +115,8 @@ class PredictedLatency:
         if any(len(each.rates) != N_SHARED + 2 * len(graph.layers) for each in (device.fp32, device.int8)):
             raise BadInput(f"device_file: each precision must have {N_SHARED} + 2 x {len(graph.layers)} rates")
         self._fp32, self._int8 = device.fp32.predictor(), device.int8.predictor()
+        if not all(time > 0 for time in self([space.parent])[0].values()):
+            raise BadInput("device_file: its rates give the parent no time above 0; make one with bench latency")
 
     def __call__(self, candidates: Sequence[Candidate], /) -> list[dict[str, float]]:
         """Return "latency_ms" and "int8_latency_ms" of each candidate."""
@@ -125,7 +140,7 @@ def read_device_file(path: Path, /) -> DeviceFile:
     except ValidationError as error:
         fault = error.errors()[0]
         where = ".".join(str(part) for part in fault["loc"])
-        raise BadInput(f"device_file: {str(path)!r} is no device file: {where} {fault['msg']:.100}") from error
+        raise BadInput(f"device_file: {str(path)!r} is no device file: {where!r:.60} {fault['msg']:.100}") from error
 
 
 def write_device_file(device: DeviceFile, path: Path, /) -> None:

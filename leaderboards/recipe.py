@@ -136,7 +136,8 @@ class Recipe(BaseModel):
 EMBEDDED_DEFAULTS: Mapping[str, object] = {
     "imgsz": 160,
     "gflops": "50%",
-    "finetune_epochs": 2,
+    "candidates": 72,
+    "finetune_epochs": 1,
     "flip": 0.0,
 }
 """What differs for the embedded digits set; a mirrored digit is another digit or none."""

@@ -5,7 +5,7 @@ resumes a run from wherever it was stopped.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -175,19 +175,27 @@ def missing_images(recipe: Recipe, inputs: Inputs, /) -> list[str]:
 
 
 def _settle(recipe: Recipe, problem: Problem, journal: Journal) -> Problem:
-    """Return `problem` with the limits the run began with: a percentage of a latency is measured only once."""
+    """Return `problem` with the limits and costs the run began with: the parent's latency is measured only once.
+
+    Both decide what is proposed; measured anew, a resumed search would propose other candidates than the journal has.
+    """
     if not journal.records(SPACE):
         blocks = [[gene.name, gene.size] for gene in problem.space.genes]
         notes = [*problem.notes(), *missing_images(recipe, problem.inputs)]
-        journal.append(SPACE, {"limits": dict(problem.limits), "blocks": blocks, "notes": notes})
-    limits = journal.records(SPACE)[0]["limits"]
-    assert isinstance(limits, dict)
-    return replace(problem, limits=limits)
+        began = {"limits": dict(problem.limits), "parent": dict(problem.parent_costs)}
+        journal.append(SPACE, {**began, "blocks": blocks, "notes": notes})
+    facts = journal.records(SPACE)[0]
+    limits, costs = facts["limits"], facts.get("parent", problem.parent_costs)  # older runs have none
+    assert isinstance(limits, Mapping)
+    assert isinstance(costs, Mapping)
+    return replace(problem, limits=limits, parent_costs=costs)
 
 
 def _identity(recipe: Recipe, inputs: Inputs) -> dict[str, object]:
     """Return what a journal must agree with to be gone on with: the settings, and the contents behind the paths."""
-    return {**recipe.identity(), "weights": inputs.fingerprint, "data": inputs.dataset.fingerprint}
+    device = None if inputs.device is None else inputs.device.fingerprint
+    contents = {"weights": inputs.fingerprint, "data": inputs.dataset.fingerprint, "device_file": device}
+    return {**recipe.identity(), **contents}
 
 
 def _nearest_miss(results: Sequence[Result], problem: Problem) -> str:

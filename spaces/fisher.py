@@ -10,6 +10,7 @@ import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +35,13 @@ class Fisher:
     places: Mapping[str, Tensor]
 
 
+class _Sums(NamedTuple):
+    """Squared gradients of one batch."""
+
+    channels: Tensor  # (B, C) summed over places
+    places: Tensor  # (B, P) summed over channels
+
+
 @torch.enable_grad()
 def fisher_information(parent: nn.Module, images: Tensor, /, *, seed: int) -> Fisher:
     """Return the Fisher information of `parent`, a detector in eval mode, on `images` (N, 3, H, W).
@@ -44,19 +52,19 @@ def fisher_information(parent: nn.Module, images: Tensor, /, *, seed: int) -> Fi
         FloatingPointError: a prediction or a gradient is not finite.
     """
     model = copy.deepcopy(parent).requires_grad_(True)
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator(images.device).manual_seed(seed)
     layers = fitted_layers(model)
-    squares: dict[str, list[Tensor]] = {name: [] for name in layers}
+    squares: dict[str, list[_Sums]] = {name: [] for name in layers}
     for name, layer in layers.items():
         layer.register_forward_hook(partial(_watch, squares[name]))
     for part in images.split(BATCH):
         surprise(model(part)[1], generator).backward()
     n_batches = len(images.split(BATCH))
-    found = {name: torch.cat(parts) for name, parts in squares.items() if len(parts) == n_batches}  # (N, P, C)
-    channels = {name: square.sum(1).mean(0) for name, square in found.items()}
+    found = {name: parts for name, parts in squares.items() if len(parts) == n_batches}
+    channels = {name: torch.cat([part.channels for part in parts]).mean(0) for name, parts in found.items()}
     if odd := next((name for name, information in channels.items() if not information.isfinite().all()), None):
         raise FloatingPointError(f"the gradients of the parent must be finite, those of layer {odd} are not")
-    return Fisher(channels, {name: square.sum(2) for name, square in found.items()})
+    return Fisher(channels, {name: torch.cat([part.places for part in parts]) for name, parts in found.items()})
 
 
 def surprise(raw: Mapping[str, object], generator: torch.Generator, /) -> Tensor:
@@ -86,7 +94,7 @@ def _branch_surprise(scores: Tensor, boxes: Tensor, generator: torch.Generator) 
     weight = chances.amax(1, keepdim=True).sqrt()  # (B, 1, A)
     batch, n_channels, n_anchors = boxes.shape
     if n_channels == 4:  # the edge itself, taken for the mean of a unit normal distribution
-        edges = boxes * torch.randn(boxes.shape, generator=generator)
+        edges = boxes * torch.randn(boxes.shape, generator=generator, device=boxes.device)
     else:
         log_chances = boxes.reshape(batch, 4, n_channels // 4, n_anchors).log_softmax(2)
         rows = log_chances.detach().exp().permute(0, 1, 3, 2).flatten(0, 2)  # (B * 4 * A, bins)
@@ -95,5 +103,10 @@ def _branch_surprise(scores: Tensor, boxes: Tensor, generator: torch.Generator) 
     return CLASS_GAIN * classes + BOX_GAIN * (edges * weight).sum() / 4
 
 
-def _watch(squares: list[Tensor], layer: nn.Module, _: tuple[Tensor], output: Tensor) -> None:
-    output.register_hook(lambda gradient: squares.append(by_place(gradient, layer).square()))
+def _watch(squares: list[_Sums], layer: nn.Module, _: tuple[Tensor], output: Tensor) -> None:
+    output.register_hook(lambda gradient: squares.append(_summed(by_place(gradient, layer).square().contiguous())))
+
+
+def _summed(squares: Tensor) -> _Sums:
+    """Return the sums of `squares` (B, P, C), which themselves would be gigabytes of 64 images at 640 pixels."""
+    return _Sums(squares.sum(1), squares.sum(2))

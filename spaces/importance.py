@@ -117,7 +117,7 @@ def _changes(
     model = copy.deepcopy(parent).requires_grad_(True)
     weights = {name: weight for name, weight in model.named_parameters() if weight.dim() > 1}
     uses = [use for use in graph.axes if use[1] == dimension and use[0] in weights]
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator(batches[0].device).manual_seed(seed)
     for batch in batches:
         model.zero_grad()
         surprise(model(batch)[1], generator).backward()

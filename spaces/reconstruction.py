@@ -109,6 +109,7 @@ def reconstruct_once_(
         if columns is None:
             continue
         weights = weight_matrix(originals[name])
+        columns = columns.to(weights.device)
         weights = weights if made is None else weights[:, torch.from_numpy(made).to(weights.device)]
         fitted, shift = covariances[name].fit(weights, columns)
         set_weights_(layer, fitted, None if layer.bias is None else layer.bias + shift)

@@ -18,9 +18,10 @@ from leaderboards.benchmarks.eagleeye import CALIBRATION_BATCH, detect, forward
 from leaderboards.benchmarks.fidelity import cheapest, settings_of_ours, settings_of_port
 from leaderboards.benchmarks.ground import SHARE, Build, Ground, Stopwatch, make_grounds
 from leaderboards.benchmarks.record import Cell, Record
-from leaderboards.benchmarks.setting import one_thread
+from leaderboards.benchmarks.setting import known_data, one_thread, read_count
 from leaderboards.publish import environment
 from spaces.build import Recovery
+from spaces.errors import BadInput
 
 EQUAL_WORK, EQUAL_FIDELITY, MAP_SHARE = 5.0, 20.0, 0.15
 PUBLISHED_DRAWS = 4.0  # of the port for a candidate of v5n at 60 % in its own space (reference/performance.md 0)
@@ -57,15 +58,19 @@ def evaluation(
         ranked: candidates of the fidelity part, 0 to leave it out.
         fidelity: the data set of the fidelity part, digits or bccd.
     """
+    n, n_images = read_count("candidates", candidates, least=1), read_count("calibration", calibration, least=1)
+    n_ranked = read_count("ranked", ranked, least=0)
+    if n_images % CALIBRATION_BATCH:
+        raise BadInput(f"calibration must be a multiple of {CALIBRATION_BATCH}, got {n_images}")
+    if fidelity not in set(known_data()) - {"coco128"}:
+        raise BadInput(f"fidelity={fidelity!r:.60} must be digits, or bccd with REAL_DATA leading to it")
     with one_thread():
         grounds = make_grounds()
-        outcomes = {
-            name: compare(ground, n=int(candidates), n_images=int(calibration)) for name, ground in grounds.items()
-        }
+        outcomes = {name: compare(ground, n=n, n_images=n_images) for name, ground in grounds.items()}
         rows = [row for outcome in outcomes.values() for row in outcome.rows]
         gain = 0.0
-        if int(ranked):
-            faithful = _fidelity(grounds[fidelity], int(ranked), outcomes[fidelity].propose_s)
+        if n_ranked:
+            faithful = _fidelity(grounds[fidelity], n_ranked, outcomes[fidelity].propose_s)
             gain = float(faithful[-1]["value"])
             rows += faithful
     if "bccd" not in grounds:

@@ -5,7 +5,6 @@ What is held against the predictions is what the machine itself repeats; the pee
 fitted to the same profile.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from evaluators.latency_profile import LEAST_NETWORKS, SECONDS, NetworkTimer, Ti
 from evaluators.sentinel import drift
 from leaderboards.benchmarks.latency_rows import OURS, PAIRED, latency_rows
 from leaderboards.benchmarks.record import Cell, Record
+from leaderboards.benchmarks.setting import read_count, read_number
 from leaderboards.device_profile import Profile, fit_profile, make_timer
 from leaderboards.prepare import Problem, prepare
 from leaderboards.publish import environment
@@ -24,7 +24,6 @@ from spaces.errors import BadInput
 WITHIN_TARGET = 0.95
 RANK_TARGET = 0.985
 MOST_MINUTES = 20
-MOST = 100_000
 VALIDATION_SHARE = 0.25  # of the profile's minutes, for each of the two visits
 
 
@@ -48,10 +47,10 @@ def latency(
     words = [f"{key}={value}" for key, value in given.items() if value]
     recipe = read_recipe(words)
     seconds, n = (
-        60 * _number("minutes", minutes, least=0.01),
-        round(_number("networks", networks, least=LEAST_NETWORKS)),
+        60 * read_number("minutes", minutes, least=0.01),
+        read_count("networks", networks, least=LEAST_NETWORKS),
     )
-    n_unseen, path = round(_number("unseen", unseen, least=2)), Path(out)
+    n_unseen, path = read_count("unseen", unseen, least=2), Path(out)
     if not path.absolute().parent.is_dir():
         raise BadInput(f"out: {str(path.absolute().parent)!r} is no folder")
     problem = prepare(recipe)
@@ -103,13 +102,3 @@ def _circumstances(profile: Profile, visits: Sequence[Timings]) -> dict[str, str
         "channels read and written are rounded up to": f"{device.fp32.blocks} in fp32, {device.int8.blocks} in INT8",
         "parent, ms, fp32 and INT8": f"{device.fp32.parent_ms:.3f}, {device.int8.parent_ms:.3f}",
     }
-
-
-def _number(key: str, value: str, *, least: float) -> float:
-    try:
-        number = float(value)
-    except ValueError:
-        number = math.nan
-    if not least <= number <= MOST:
-        raise BadInput(f"{key} must be a number from {least} to {MOST}, got {value!r:.60}")
-    return number

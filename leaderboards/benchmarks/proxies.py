@@ -19,8 +19,9 @@ from evaluators.images import Images, load_images
 from evaluators.metric import COSTS, MACS, METRICS, PARAMS
 from evaluators.proxies import PROXIES
 from evaluators.result import Result, Status
+from leaderboards.agreement import MIN_N
 from leaderboards.benchmarks.record import Cell, Record
-from leaderboards.benchmarks.setting import command, measured, recipe_of
+from leaderboards.benchmarks.setting import command, measured, read_count, read_shares, recipe_of
 from leaderboards.benchmarks.trust import (
     LEAST_GAIN,
     LEAST_SPEARMAN,
@@ -50,7 +51,6 @@ from spaces.study import losses_by_block
 Floats = NDArray[np.float64]
 
 FOLDS = 5
-DEADLINE_S = 1800.0  # for all proxies of one candidate
 ARITHMETIC = ("block_loss", "reconstruction_loss", "kept_l1", "kept_contribution", "kept_taylor", "kept_fisher")
 
 
@@ -97,12 +97,13 @@ def proxies(
         repeats: candidates of each budget that are fine-tuned with a second seed.
         out: a run folder for the journals; what is there already is not measured again.
     """
-    shares = [float(part) / 100 for part in budgets.split(",")]
+    shares, n_each = read_shares("budgets", budgets), read_count("n", n, least=MIN_N)
+    n_repeats = read_count("repeats", repeats, least=0)
     recipe = recipe_of(data, f"workers={workers}", *([f"finetune_epochs={epochs}"] if epochs else []))
     problem = prepare(recipe)
     workshop = make_workshop(recipe, problem)
     folder = run_folder(out or f"proxies-{data}")
-    drawn = truths(recipe, problem, workshop, shares=shares, n=int(n), repeats=int(repeats), folder=folder)
+    drawn = truths(recipe, problem, workshop, shares=shares, n=n_each, repeats=n_repeats, folder=folder)
     known = list({truth.candidate.id: truth for truth in drawn}.values())  # a blend must not meet its anchors again
     results = measure_proxies(recipe, problem, workshop, known, folder)
     bins = {share: _bin(share, known, results, workshop) for share in shares}

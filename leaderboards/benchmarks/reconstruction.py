@@ -22,7 +22,7 @@ from evaluators.images import Images, load_images
 from evaluators.metric import MACS, MAP
 from evaluators.result import Result, Status
 from leaderboards.benchmarks.record import Cell, Record
-from leaderboards.benchmarks.setting import command, measured, recipe_of
+from leaderboards.benchmarks.setting import command, measured, read_count, recipe_of
 from leaderboards.finetune import FinetuneRecipe, finetune
 from leaderboards.prepare import Problem, prepare
 from leaderboards.publish import environment
@@ -139,20 +139,27 @@ def reconstruction(
         epochs: of fine-tuning, for the best of the first `tuned_seeds` seeds.
         out: a run folder for the journal; what is there already is not measured again.
     """
+    n_seeds, n_searched = read_count("seeds", seeds, least=1), read_count("searched", searched, least=1)
+    n_random, n_tuned = read_count("random", random, least=1), read_count("tuned_seeds", tuned_seeds, least=0)
     recipe = recipe_of(data, f"finetune_epochs={epochs}", f"workers={workers}")
     problem = prepare(recipe)
-    trial = _trial(recipe, problem, (int(seeds), int(searched), int(random), int(tuned_seeds)))
+    trial = _trial(recipe, problem, (n_seeds, n_searched, n_random, n_tuned))
     parent = coco_map(predict(problem.inputs.parent, trial.val), trial.val).map50_95
     folder = run_folder(out or f"reconstruction-{data}")
     folder.mkdir(parents=True, exist_ok=True)
     asked = {"seeds": seeds, "searched": searched, "random": random, "tuned_seeds": tuned_seeds}
     with Journal(folder / "reconstruction.jsonl", {**recipe.identity(), **asked}) as journal:
-        numbers = [number for number in range(int(seeds) * len(TARGETS)) if number not in journal.results]
+        numbers = [number for number in range(n_seeds * len(TARGETS)) if number not in journal.results]
         jobs = [Job(number, problem.space.parent) for number in numbers]  # the trial finds its own candidates
         for result in measured(lambda: trial, jobs, workers=recipe.workers):
             journal.append_result(result)
         rows = _rows(parent, trial, journal)
-    worst = min(float(row["best_reconstruct"]) / parent / float(row["target"]) for row in rows)
+    words = f"seeds={seeds} searched={searched} random={random} epochs={epochs} tuned_seeds={tuned_seeds}"
+    return _record(data, rows, words)
+
+
+def _record(data: str, rows: Sequence[Mapping[str, Cell]], words: str) -> Record:
+    worst = min(float(row["best_reconstruct"]) / float(row["parent"]) / float(row["target"]) for row in rows)
     return Record(
         f"reconstruction_{data}",
         "mAP50-95 on val that the best of the search keeps without training, over its target, at the worst budget",
@@ -162,11 +169,7 @@ def reconstruction(
         worst >= 1,
         rows,
         environment(),
-        command(
-            "reconstruction",
-            data,
-            f"seeds={seeds} searched={searched} random={random} epochs={epochs} tuned_seeds={tuned_seeds}",
-        ),
+        command("reconstruction", data, words),
     )
 
 

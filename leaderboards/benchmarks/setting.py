@@ -1,5 +1,6 @@
 """What benchmarks run on and where: the known data sets with their parents, and Ray's workers or this process."""
 
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ REAL = {
     "coco128": ("weights/coco_yolov8n.pt", "data/coco128/data.yaml", "imgsz=640"),
 }
 DEADLINE_S = 7200.0  # for one job
+MOST = 100_000  # of anything that is counted
 
 
 def known_data() -> list[str]:
@@ -37,6 +39,45 @@ def recipe_of(data: str, *words: str) -> Recipe:
         raise BadInput(f"data={data!r:.60} must be {EMBEDDED}, or {' or '.join(REAL)} with REAL_DATA leading to it")
     weights, yaml, imgsz = REAL[data]
     return read_recipe([f"weights={_root() / weights}", f"data={_root() / yaml}", imgsz, *words])
+
+
+def read_number(key: str, text: str, /, *, least: float) -> float:
+    """Return the number that `text` is.
+
+    Raises:
+        BadInput: it is none, or not in [least, MOST].
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not least <= number <= MOST:
+        raise BadInput(f"{key} must be a number from {least:g} to {MOST}, got {text!r:.60}")
+    return number
+
+
+def read_count(key: str, text: str, /, *, least: int) -> int:
+    """Return the whole number that `text` is.
+
+    Raises:
+        BadInput: it is none, or not in [least, MOST].
+    """
+    number = read_number(key, text, least=least)
+    if number != int(number):
+        raise BadInput(f"{key} must be a whole number, got {text!r:.60}")
+    return int(number)
+
+
+def read_shares(key: str, text: str, /) -> list[float]:
+    """Return the fractions that `text` gives in percent, as in "50,40".
+
+    Raises:
+        BadInput: one of them is no number from 1 to 100, or is given twice.
+    """
+    shares = [read_number(key, part, least=1) / 100 for part in text.split(",")]
+    if max(shares) > 1 or len(set(shares)) < len(shares):
+        raise BadInput(f"{key} must be different percentages from 1 to 100, got {text!r:.60}")
+    return shares
 
 
 def command(name: str, data: str, words: str) -> str:

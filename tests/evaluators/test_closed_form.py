@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from evaluators.closed_form import block_loss, kept_mass, mean_share, reconstruction_loss, total_share
 from evaluators.measure import Evaluator
-from spaces.build import Subnet
+from spaces.build import Builder, Subnet
 from spaces.covariance import RIDGE, Covariance
 from spaces.importance import Importance, score_channels
 from spaces.patches import fitted_layers, weight_matrix
@@ -50,6 +52,17 @@ def test_the_reconstruction_loss_is_the_sum_over_layers_of_what_fitting_them_wou
         index = np.arange(weights.shape[1]) if made is None else made
         expected += float(left[index] @ study.sensitivity[name][index])
     assert reconstruction_loss()(part)["reconstruction_loss"] == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_layer_of_which_nothing_is_known_loses_nothing() -> None:
+    part, whole = subnet(0.5), reconstruction_loss()(subnet(0.5))["reconstruction_loss"]
+    name = next(name for name in part.builder.study.matrices if (f"{name}.weight", 1) in part.builder.graph.axes)
+    matrices = {each: matrix for each, matrix in part.builder.study.matrices.items() if each != name}
+    study = replace(part.builder.study, matrices=matrices)
+    blind = Builder(
+        part.builder.parent, part.builder.graph, part.builder.space, images=noise(1, 3, 64, 64), study=study
+    )
+    assert 0 < reconstruction_loss()(Subnet(part.candidate, blind))["reconstruction_loss"] < whole
 
 
 def test_block_losses_add_up_what_each_block_loses() -> None:

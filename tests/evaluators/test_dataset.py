@@ -148,6 +148,6 @@ def test_holdout_of_too_few_images_is_refused() -> None:
 @pytest.mark.skipif("REAL_DATA" not in os.environ, reason="needs the shared data sets")
 @pytest.mark.parametrize(("name", "counts"), [("bccd", (205, 87, 3)), ("coco128", (128, 128, 80))])
 def test_real_data_sets_load(name: str, counts: tuple[int, int, int]) -> None:
-    dataset = load_dataset(Path("/work/shared/data") / name / "data.yaml")
+    dataset = load_dataset(Path(os.environ["REAL_DATA"]) / "data" / name / "data.yaml")
     assert (len(dataset.train), len(dataset.val), len(dataset.names)) == counts
     assert dataset.warnings == ()

@@ -231,7 +231,7 @@ def test_other_families_are_scored(name: str, images: Images) -> None:
 
 @pytest.mark.skipif("REAL_DATA" not in os.environ, reason="needs the shared weights and data")
 def test_trained_detector_scores_near_what_ultralytics_reports() -> None:
-    dataset = load_dataset(Path("/work/shared/data/bccd/data.yaml"))
-    model = YOLO("/work/shared/weights/bccd_yolov5nu_320.pt").model.float()
+    dataset = load_dataset(Path(os.environ["REAL_DATA"]) / "data/bccd/data.yaml")
+    model = YOLO(Path(os.environ["REAL_DATA"]) / "weights/bccd_yolov5nu_320.pt").model.float()
     readings = score(model, load_images(dataset.val, imgsz=320))
     assert readings["map50_95"] == pytest.approx(0.508, abs=0.01)  # theirs: rectangular batches, another interpolation

@@ -45,6 +45,8 @@ def test_candidates_are_predicted_without_being_built() -> None:
         {"threads": 0},
         {"threads": "1"},
         {"machine": ""},
+        {"machine": "\x1b[31ma toaster"},
+        {"n_networks": 10**4000},
         {"minutes": -1.0},
         {"colour": "red"},
         {"blocks": [["first"]]},
@@ -95,6 +97,15 @@ def test_other_blocks_or_another_number_of_rates_are_refused() -> None:
     short = Rates(blocks=(1, 1), rates=(1.0,), parent_ms=1.0)
     with pytest.raises(BadInput, match="4 \\+ 2 x 3 rates"):
         device_file().model_copy(update={"int8": short}).latency(space, graph)
+
+
+def test_rates_that_give_the_parent_no_time_are_refused() -> None:
+    graph = chain_graph()
+    space = Space(graph, align=1)
+    for rate in (0.0, -1.0):
+        nothing = Rates(blocks=(1, 1), rates=(rate,) * N_RATES, parent_ms=1.0)
+        with pytest.raises(BadInput, match="no time above 0"):
+            device_file().model_copy(update={"int8": nothing}).latency(space, graph)
 
 
 def test_a_file_of_another_machine_names_both() -> None:

@@ -44,6 +44,39 @@ def test_bench_alone_lists_them_in_one_line(capsys: pytest.CaptureFixture[str]) 
     assert all(name in message for name in BENCHMARKS)
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("proxies n=abc", "n must be a number from 4 to 100000, got 'abc'"),
+        ("proxies n=3", "n must be a number from 4"),
+        ("proxies n=4.5", "n must be a whole number"),
+        ("proxies budgets=x", "budgets must be a number from 1"),
+        ("proxies budgets=50,101", "budgets must be different percentages"),
+        ("proxies budgets=50,50", "budgets must be different percentages"),
+        ("proxies repeats=-1", "repeats must be a number from 0"),
+        ("proxies workers=0", "workers: "),
+        ("proxies epochs=inf", "finetune_epochs: "),
+        ("proxies data=nonsense", "data='nonsense' must be digits"),
+        ("reconstruction seeds=nan", "seeds must be a number from 1"),
+        ("reconstruction searched=0", "searched must be a number from 1"),
+        ("reconstruction random=1e9", "random must be a number from 1"),
+        ("reconstruction tuned_seeds=-1", "tuned_seeds must be a number from 0"),
+        ("reconstruction data=nonsense", "data='nonsense' must be digits"),
+        ("calibration data=nonsense", "data='nonsense' must be digits"),
+        ("evaluation candidates=", "'candidates=' must be key=value"),
+        ("evaluation candidates=0", "candidates must be a number from 1"),
+        ("evaluation calibration=33", "calibration must be a multiple of 32"),
+        ("evaluation ranked=many", "ranked must be a number from 0"),
+        ("evaluation fidelity=nonsense", "fidelity='nonsense' must be digits"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused_in_one_line(words: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_search.main(["bench", *words.split()]) == 2
+    message = capsys.readouterr().err
+    assert told in message
+    assert message.count("\n") == 1
+
+
 def test_a_records_json_has_the_promised_fields() -> None:
     record = json.loads(json.dumps(RECORD.to_json(), allow_nan=False))
     assert {"name", "metric", "value", "target", "holds", "rows", "environment", "command"} == set(record)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 from hypothesis import example, given
@@ -7,10 +8,11 @@ from evaluators.metric import MACS, MAP, PARAMS
 from evaluators.result import Result, Status
 from leaderboards.prepare import Problem
 from leaderboards.recipe import Recipe
-from leaderboards.run import known_results, missing_images, pick_front
+from leaderboards.run import _identity, _settle, known_results, missing_images, pick_front
 from search.journal import Journal
 from search.pareto import is_front, losses
 from spaces.candidate import Candidate
+from tests.leaderboards.test_prepare import device_file
 
 OBJECTIVES = (MAP, MACS, PARAMS)
 levels = st.integers(0, 3).map(float)
@@ -83,3 +85,33 @@ def test_fewer_images_than_asked_for_are_said(recipe: Recipe, problem: Problem) 
     ]
     enough = recipe.model_copy(update={"calibration_images": 2, "search_images": 1})
     assert missing_images(enough, problem.inputs) == []
+
+
+def test_a_resumed_run_keeps_the_limits_and_the_parents_latency_that_it_began_with(
+    recipe: Recipe, problem: Problem, tmp_path: Path
+) -> None:
+    first = replace(problem, limits={"latency_ms": 4.0}, parent_costs={**problem.parent_costs, "latency_ms": 8.0})
+    again = replace(problem, limits={"latency_ms": 4.5}, parent_costs={**problem.parent_costs, "latency_ms": 9.0})
+    with Journal(tmp_path / "journal.jsonl", {}) as journal:
+        _settle(recipe, first, journal)
+    with Journal(tmp_path / "journal.jsonl", {}) as journal:
+        settled = _settle(recipe, again, journal)
+    assert (settled.limits, settled.parent_costs) == (first.limits, first.parent_costs)
+
+
+def test_a_run_of_before_its_costs_were_written_down_goes_on_with_those_of_now(
+    recipe: Recipe, problem: Problem, tmp_path: Path
+) -> None:
+    with Journal(tmp_path / "journal.jsonl", {}) as journal:
+        journal.append("space", {"limits": {"macs_g": 1.0}, "blocks": [], "notes": []})
+        settled = _settle(recipe, problem, journal)
+    assert (settled.limits, settled.parent_costs) == ({"macs_g": 1.0}, problem.parent_costs)
+
+
+def test_a_device_file_is_part_of_a_run_by_its_content(recipe: Recipe, problem: Problem) -> None:
+    files = [device_file(problem, machine=machine) for machine in ("a toaster", "a toaster", "a kettle")]
+    inputs = [replace(problem.inputs, device=each) for each in files]
+    paths = [recipe.model_copy(update={"device_file": f"{place}.json"}) for place in range(3)]
+    same, moved, other = (_identity(path, each) for path, each in zip(paths, inputs, strict=True))
+    assert same == moved != other
+    assert _identity(recipe, problem.inputs)["device_file"] is None
