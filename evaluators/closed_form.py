@@ -34,10 +34,14 @@ def reconstruction_loss() -> Evaluator:
 
     @cache
     def layers_of(builder: Builder) -> dict[str, _Layer]:
-        covariances = builder.study.covariances()
+        covariances = builder.covariances
         sensitivity = builder.study.sensitivity
         return {
-            name: _Layer(covariances[name], weight_matrix(layer).detach().cpu(), torch.tensor(sensitivity[name]))
+            name: _Layer(
+                covariances[name].to(torch.device("cpu")),
+                weight_matrix(layer).detach().cpu(),
+                torch.tensor(sensitivity[name]),
+            )
             for name, layer in fitted_layers(builder.parent).items()
             if name in covariances  # not those that no prediction depends on
         }

@@ -70,19 +70,13 @@ PROXIES: Mapping[str, Callable[[Images], Evaluator]] = {
     "naswot": lambda _: naswot,
     "zen": lambda _: zen,
 }
-NEED_NO_NETWORK = frozenset(
-    {"reconstruction_loss", "block_loss", "kept_l1", "kept_contribution", "kept_taylor", "kept_fisher"}
-)
 
 
-def evaluators_for(proxy: str, images: Images, recovery: Recovery, /) -> tuple[Evaluator, ...]:
-    """Return what a search by `proxy` measures of a candidate.
+def evaluator_of(proxy: str, images: Images, recovery: Recovery, /) -> Evaluator:
+    """Return what a search by `proxy` measures of a candidate: that and no more, or it would pay for more.
 
-    That is "map50_95" and "loss" on `images` after the run's own `recovery`, and the proxy; the proxy alone where it
-    needs no network, for then building one would be nearly all of the time, and where `images` have no boxes.
+    "map50_95" and "loss" come together, on `images` after the run's own `recovery`.
     """
-    own = PROXIES[proxy](images) if proxy in PROXIES else None
-    if own is not None and (proxy in NEED_NO_NETWORK or not len(images.boxes)):
-        return (own,)
-    run_quality: Evaluator = lambda subnet: score(subnet.network(recovery), images)  # noqa: E731
-    return (run_quality,) if own is None else (run_quality, own)
+    if proxy in PROXIES:
+        return PROXIES[proxy](images)
+    return lambda subnet: score(subnet.network(recovery), images)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from evaluators.images import load_images
+from evaluators.images import Images, load_images
 from evaluators.metric import MACS, METRICS, Metric
 from evaluators.result import Result, Status
 from leaderboards.leaderboard import Leaderboard
@@ -35,7 +35,7 @@ from spaces.allocation import InformedSpace
 from spaces.errors import BadInput, NothingFeasible
 from spaces.files import write_atomic
 from spaces.space import ARITHMETIC_COSTS
-from spaces.study import Study, study_parent
+from spaces.study import Study, load_study, save_study, study_parent
 
 LOWEST_SHARE = 0.5  # the first generation of a search for a front starts at half the budget
 DEADLINE_S = 600.0  # for one candidate
@@ -59,7 +59,7 @@ def run(recipe: Recipe, problem: Problem, watcher: Watcher, /) -> Leaderboard:
             for note in missing_images(recipe, problem.inputs):
                 watcher.stage(note)
             watcher.stage("studying the parent")
-            workshop = make_workshop(recipe, problem)
+            workshop = make_workshop(recipe, problem, kept=folder / "study.safetensors")
             results = _search(recipe, problem, workshop, journal, watcher)
             front = pick_front(results, _objectives(recipe, problem), recipe.front)
             if not front:
@@ -150,17 +150,35 @@ def _objectives(recipe: Recipe, problem: Problem) -> tuple[Metric, ...]:
     return (METRICS[recipe.proxy], *costs)
 
 
-def make_workshop(recipe: Recipe, problem: Problem, /) -> Workshop:
-    """Return what workers build candidates with; its calibration images are of train, outside the hold-out."""
+def make_workshop(recipe: Recipe, problem: Problem, /, *, kept: Path | None = None) -> Workshop:
+    """Return what workers build candidates with; its calibration images are of train, outside the hold-out.
+
+    Args:
+        kept: where the study of the parent is read from, or written to if it is not there yet: a resumed search must
+            not depend on how this machine rounds.
+
+    Raises:
+        BadInput: the parent computes NaN or infinity on the calibration images.
+    """
     inputs, rest = problem.inputs, problem.inputs.holdout.rest
     order = np.random.default_rng([recipe.seed, 1]).permutation(len(rest))[: recipe.calibration_images]
     calibration = load_images([rest[index] for index in order], imgsz=recipe.imgsz)
-    study = study_parent(
-        inputs.parent, problem.graph, calibration.tensor(), importance=recipe.importance, seed=recipe.seed
-    )
+    study = None if kept is None else load_study(kept, problem.graph)
+    if study is None:
+        study = _study(recipe, problem, calibration)
+        if kept is not None:
+            save_study(study, kept)
     return Workshop(
         inputs.parent, problem.graph, problem.space, calibration, study, recipe.recovery, device=inputs.device
     )
+
+
+def _study(recipe: Recipe, problem: Problem, calibration: Images) -> Study:
+    images, parent = calibration.tensor(), problem.inputs.parent
+    try:
+        return study_parent(parent, problem.graph, images, importance=recipe.importance, seed=recipe.seed)
+    except FloatingPointError as error:
+        raise BadInput(f"weights {recipe.weights!r} fail on the calibration images: {error}") from error
 
 
 def missing_images(recipe: Recipe, inputs: Inputs, /) -> list[str]:

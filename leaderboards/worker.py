@@ -21,7 +21,7 @@ from evaluators.images import Images, load_images
 from evaluators.latency import measure_latency
 from evaluators.measure import Evaluator, Measure
 from evaluators.metric import MAP
-from evaluators.proxies import evaluators_for
+from evaluators.proxies import evaluator_of
 from leaderboards.export import OnnxDetector, compare, export_int8, export_onnx, save_pt
 from leaderboards.finetune import FinetuneRecipe, finetune
 from spaces.build import Builder, Recovery, Subnet
@@ -99,7 +99,7 @@ def make_measure(workshop: Workshop, search: Images, budget: Budget, device: str
         lambda candidate: Subnet(candidate, builder),
         budget=budget,
         gates=gates,
-        evaluators=evaluators_for(proxy, search, workshop.recovery),
+        evaluators=(evaluator_of(proxy, search, workshop.recovery),),
     )
 
 

@@ -1,7 +1,8 @@
 """From a candidate to a network: cut, then recover. Quantization will follow in the same place."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -9,6 +10,7 @@ from ultralytics.nn.tasks import DetectionModel
 
 from spaces.calibration import calibrate_bn_
 from spaces.candidate import Candidate
+from spaces.covariance import Covariance, covariances
 from spaces.graph import ChannelGraph
 from spaces.reconstruction import BATCH, observe, reconstruct_, reconstruct_once_
 from spaces.space import Space
@@ -69,22 +71,27 @@ class Builder:
         """
         return choose_channels(self.graph, self.study.scores, self.space.decode(candidate))
 
+    @cached_property
+    def covariances(self) -> Mapping[str, Covariance]:
+        """What the parent's layers read of the images, by layer; computed when it is first asked for."""
+        return covariances(self.parent, self.images, self._places())
+
+    def _places(self) -> dict[str, Tensor]:
+        return {name: torch.tensor(index, device=self.images.device) for name, index in self.study.places.items()}
+
     def _recoverer(self, recovery: Recovery) -> Callable[[DetectionModel, Chosen], None]:
         """Return what recovers a cut network in place; what it needs of the parent is computed here, once."""
-        device = self.images.device
         match recovery:
             case Recovery.NOTHING:
                 return lambda _, __: None
             case Recovery.ADAPTIVE_BN:
                 return lambda subnet, _: calibrate_bn_(subnet, self.images.split(BATCH))
             case Recovery.ONE_SHOT:
-                covariances = {name: each.to(device) for name, each in self.study.covariances().items()}
                 return lambda subnet, chosen: reconstruct_once_(
-                    subnet, self.parent, self.graph, chosen, covariances, self.images
+                    subnet, self.parent, self.graph, chosen, self.covariances, self.images
                 )
             case Recovery.RECONSTRUCT:
-                places = {name: torch.tensor(index, device=device) for name, index in self.study.places.items()}
-                reference = observe(self.parent, self.images, places)
+                reference = observe(self.parent, self.images, self._places())
                 return lambda subnet, chosen: reconstruct_(subnet, self.graph, chosen, reference)
 
 

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from spaces.patches import FittedLayer, fitted_layers, inputs_at, kernel_size
+from spaces.patches import FittedLayer, fitted_layers, inputs_at, kernel_size, removed_after
 
 ROWS = 4096  # places a layer, over all images
 FOCUS = 0.8  # of them are drawn by Fisher information, the others uniformly
@@ -125,10 +125,8 @@ def covariances(parent: nn.Module, images: Tensor, places: Mapping[str, Tensor],
         found[name] = Covariance(rows.T @ rows / len(rows), mean)
 
     layers = fitted_layers(parent)
-    hooks = [layers[name].register_forward_pre_hook(partial(record, name)) for name in places]
-    parent(images)
-    for hook in hooks:
-        hook.remove()
+    with removed_after(layers[name].register_forward_pre_hook(partial(record, name)) for name in places):
+        parent(images)
     return found
 
 

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
+from functools import partial
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from spaces.fisher import surprise
 from spaces.graph import ChannelGraph, Use
+from spaces.patches import removed_after
 
 TAYLOR_BATCH = 8  # images
 Scores = tuple[NDArray[np.float64], ...]  # for each block, one for each of its parts * size channels
@@ -68,24 +70,14 @@ def contribution(parent: nn.Module, graph: ChannelGraph, images: Tensor, /) -> S
     """
     variances: dict[str, Tensor] = {}
 
-    def record(name: str) -> None:
-        def hook(_: nn.Module, inputs: tuple[Tensor]) -> None:
-            variances[name] = inputs[0].transpose(0, 1).flatten(1).var(1)
-
-        hooks.append(layers[name].register_forward_pre_hook(hook))
+    def record(name: str, _: nn.Module, inputs: tuple[Tensor]) -> None:
+        variances[name] = inputs[0].transpose(0, 1).flatten(1).var(1)
 
     layers = {name: layer for name, layer in parent.named_modules() if isinstance(layer, nn.Conv2d)}
-    hooks: list[torch.utils.hooks.RemovableHandle] = []
-    readers = [name for name, dimension in graph.axes if dimension == 1]
-    for reader in readers:
-        record(reader.removesuffix(".weight"))
-    parent(images)
-    for handle in hooks:
-        handle.remove()
-    added = {}
-    for reader in readers:
-        weights = layers[reader.removesuffix(".weight")].weight
-        added[reader, 1] = variances[reader.removesuffix(".weight")] * weights.pow(2).sum((0, 2, 3))
+    readers = [name.removesuffix(".weight") for name, dimension in graph.axes if dimension == 1]
+    with removed_after(layers[name].register_forward_pre_hook(partial(record, name)) for name in readers):
+        parent(images)
+    added = {(f"{name}.weight", 1): variances[name] * layers[name].weight.pow(2).sum((0, 2, 3)) for name in readers}
     return _collect(added, graph)
 
 

@@ -4,8 +4,12 @@ A place is one position of a layer's output in one image. A convolution at a pla
 a matrix of weights; the columns of the patch are ordered by kernel position first, then by channel.
 """
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.hooks import RemovableHandle
 
 FittedLayer = nn.Conv2d | nn.Linear
 
@@ -18,6 +22,17 @@ def fitted_layers(model: nn.Module, /) -> dict[str, FittedLayer]:
         if (isinstance(layer, nn.Conv2d) and layer.groups == 1 and not name.endswith("dfl.conv"))
         or isinstance(layer, nn.Linear)
     }
+
+
+@contextmanager
+def removed_after(hooks: Iterable[RemovableHandle], /) -> Iterator[None]:
+    """Take `hooks` off at the end, also of a forward pass that fails."""
+    handles = list(hooks)
+    try:
+        yield
+    finally:
+        for hook in handles:
+            hook.remove()
 
 
 def kernel_size(layer: FittedLayer, /) -> int:

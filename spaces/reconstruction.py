@@ -22,7 +22,15 @@ from torch import Tensor, nn
 from spaces.calibration import calibrate_bn_
 from spaces.covariance import Covariance, kept_columns, root_of
 from spaces.graph import ChannelGraph
-from spaces.patches import FittedLayer, fitted_layers, inputs_at, outputs_at, set_weights_, weight_matrix
+from spaces.patches import (
+    FittedLayer,
+    fitted_layers,
+    inputs_at,
+    outputs_at,
+    removed_after,
+    set_weights_,
+    weight_matrix,
+)
 from spaces.subnet import Chosen, kept_indices
 
 RIDGE = 0.1  # of the mean variance of the inputs; .05 to .2 differ by less than .01 mAP on digits, .4 loses .025
@@ -53,10 +61,8 @@ def observe(parent: nn.Module, images: Tensor, places: Mapping[str, Tensor], /) 
         targets[name] = outputs_at(output, layer, places[name])
 
     layers = fitted_layers(parent)
-    hooks = [layers[name].register_forward_hook(partial(record, name)) for name in places]
-    parent(images)
-    for hook in hooks:
-        hook.remove()
+    with removed_after(layers[name].register_forward_hook(partial(record, name)) for name in places):
+        parent(images)
     return Reference(images, targets, places)
 
 
@@ -76,10 +82,8 @@ def reconstruct_(subnet: nn.Module, graph: ChannelGraph, chosen: Chosen, referen
         _fit_(layer, inputs_at(inputs[0], layer, reference.places[name]), target)
 
     layers = fitted_layers(subnet)
-    hooks = [layers[name].register_forward_pre_hook(partial(solve, name)) for name in reference.targets]
-    calibrate_bn_(subnet, [reference.images])
-    for hook in hooks:
-        hook.remove()
+    with removed_after(layers[name].register_forward_pre_hook(partial(solve, name)) for name in reference.targets):
+        calibrate_bn_(subnet, [reference.images])
 
 
 @torch.no_grad()

@@ -1,16 +1,20 @@
 """What is found out about a parent once, before any candidate is built: which channels matter, and where to look."""
 
-import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 from torch import Tensor, nn
 
-from spaces.covariance import Covariance, covariances, sample_places
+from spaces.covariance import covariances, sample_places
 from spaces.elimination import eliminate
+from spaces.files import write_atomic
 from spaces.fisher import fisher_information
 from spaces.graph import ChannelGraph
 from spaces.importance import Importance, Scores, score_channels
@@ -26,43 +30,65 @@ class Study:
         scores: of the channels of each block, by the importance that was asked for.
         losses: by block, (size + 1,) what reconstruction loses when so many channels are gone, Fisher-weighted.
         places: by layer, where it is reconstructed; see `sample_places`.
-        matrices: by layer, the covariance of its inputs (d, d).
-        means: by layer, their mean (d,).
         sensitivity: by layer, the Fisher information of each channel that it makes (C,).
     """
 
     scores: Scores
     losses: tuple[NDArray[np.float64], ...]
     places: Mapping[str, NDArray[np.int64]]
-    matrices: Mapping[str, Floats]
-    means: Mapping[str, Floats]
     sensitivity: Mapping[str, Floats]
-
-    def covariances(self) -> dict[str, Covariance]:
-        """Return the covariances as tensors that share the arrays' memory; they must not be written to."""
-        return {name: Covariance(_view(self.matrices[name]), _view(self.means[name])) for name in self.matrices}
 
 
 def study_parent(
     parent: nn.Module, graph: ChannelGraph, images: Tensor, /, *, importance: Importance, seed: int
 ) -> Study:
-    """Return what `images` (N, 3, H, W), without labels, tell about `parent`, a detector in eval mode."""
-    fisher = fisher_information(parent, images, seed=seed)
-    places = sample_places(fisher.places, seed=seed)
-    found = covariances(parent, images, places)
-    order = eliminate(parent, graph, found, fisher.channels)
-    if importance is Importance.GREEDY:
-        scores: Scores = tuple(block.scores for block in order)
-    else:
-        scores = score_channels(parent, graph, images, importance=importance, seed=seed)
+    """Return what `images` (N, 3, H, W), without labels, tell about `parent`, a detector in eval mode.
+
+    Raises:
+        FloatingPointError: a prediction, a gradient or an activation of the parent is not finite.
+    """
+    with _one_thread():
+        fisher = fisher_information(parent, images, seed=seed)
+        places = sample_places(fisher.places, seed=seed)
+        order = eliminate(parent, graph, covariances(parent, images, places), fisher.channels)
+        if importance is Importance.GREEDY:
+            scores: Scores = tuple(block.scores for block in order)
+        else:
+            scores = score_channels(parent, graph, images, importance=importance, seed=seed)
     return Study(
         scores,
         tuple(block.losses for block in order),
         {name: index.numpy() for name, index in places.items()},
-        {name: covariance.matrix.numpy() for name, covariance in found.items()},
-        {name: covariance.mean.numpy() for name, covariance in found.items()},
         {name: information.numpy() for name, information in fisher.channels.items()},
     )
+
+
+def save_study(study: Study, path: Path) -> None:
+    """Write `study` to `path` in one step."""
+    arrays: dict[str, NDArray[np.generic]] = {f"scores/{index}": score for index, score in enumerate(study.scores)}
+    arrays |= {f"losses/{index}": loss for index, loss in enumerate(study.losses)}
+    arrays |= {f"places/{name}": places for name, places in study.places.items()}
+    arrays |= {f"sensitivity/{name}": information for name, information in study.sensitivity.items()}
+    write_atomic(path, save(arrays))
+
+
+def load_study(path: Path, graph: ChannelGraph) -> Study | None:
+    """Return the study at `path`; None if there is none, or it is damaged or not of `graph`."""
+    try:
+        arrays = load(path.read_bytes())
+    except (FileNotFoundError, SafetensorError):
+        return None
+    n_blocks = range(len(graph.blocks))
+    if any(f"{kind}/{index}" not in arrays for kind in ("scores", "losses") for index in n_blocks):
+        return None
+    study = Study(
+        tuple(arrays[f"scores/{index}"] for index in n_blocks),
+        tuple(arrays[f"losses/{index}"] for index in n_blocks),
+        {name.removeprefix("places/"): array for name, array in arrays.items() if name.startswith("places/")},
+        {name.removeprefix("sensitivity/"): array for name, array in arrays.items() if name.startswith("sensitivity/")},
+    )
+    sizes = [(len(score), len(loss)) for score, loss in zip(study.scores, study.losses, strict=True)]
+    return study if sizes == [(block.parts * block.size, block.size + 1) for block in graph.blocks] else None
 
 
 def block_losses(study: Study, keep: NDArray[np.int64], /) -> NDArray[np.float64]:
@@ -79,7 +105,15 @@ def losses_by_block(study: Study, keep: NDArray[np.int64], /) -> NDArray[np.floa
     return np.stack([losses[len(losses) - 1 - kept] for losses, kept in pairs], axis=1)
 
 
-def _view(array: Floats) -> Tensor:
-    with warnings.catch_warnings():  # torch warns of arrays that are read-only, as the object store's are
-        warnings.simplefilter("ignore", UserWarning)
-        return torch.from_numpy(array)
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let torch use one thread: the many small products gain nothing by more and lose much on a busy machine.
+
+    Nor do the last digits then depend on the number of cores, from which other choices could follow.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -22,7 +22,7 @@ from search.journal import Journal
 
 N_KILLS = 10
 N_CANDIDATES = 150
-EARLIEST_S, LATEST_S = 15.0, 25.0  # after the start; imports, analysis and Ray take about 15 seconds
+EARLIEST_S, LATEST_S = 25.0, 40.0  # after the start; imports, analysis, study and Ray take 20 to 30 seconds
 SETTINGS = (f"candidates={N_CANDIDATES}", "front=1", "finetune_epochs=0", "workers=2")
 
 

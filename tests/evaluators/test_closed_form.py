@@ -45,10 +45,10 @@ def test_the_reconstruction_loss_is_the_sum_over_layers_of_what_fitting_them_wou
             continue
         of_channel = np.arange(len(weights)) % layer.weight.shape[1]  # columns go by kernel position, then channel
         columns = torch.from_numpy(np.flatnonzero(np.isin(of_channel, channels)))
-        fitted, _ = study.covariances()[name].fit(weights, columns)
+        fitted, _ = builder().covariances[name].fit(weights, columns)
         error = weights.clone()
         error[columns] -= fitted
-        left = np.diag(error.T.numpy() @ study.matrices[name] @ error.numpy())
+        left = np.diag(error.T.numpy() @ builder().covariances[name].matrix.numpy() @ error.numpy())
         index = np.arange(weights.shape[1]) if made is None else made
         expected += float(left[index] @ study.sensitivity[name][index])
     assert reconstruction_loss()(part)["reconstruction_loss"] == pytest.approx(expected, rel=1e-3)
@@ -56,11 +56,11 @@ def test_the_reconstruction_loss_is_the_sum_over_layers_of_what_fitting_them_wou
 
 def test_a_layer_of_which_nothing_is_known_loses_nothing() -> None:
     part, whole = subnet(0.5), reconstruction_loss()(subnet(0.5))["reconstruction_loss"]
-    name = next(name for name in part.builder.study.matrices if (f"{name}.weight", 1) in part.builder.graph.axes)
-    matrices = {each: matrix for each, matrix in part.builder.study.matrices.items() if each != name}
-    study = replace(part.builder.study, matrices=matrices)
+    name = next(name for name in part.builder.study.places if (f"{name}.weight", 1) in part.builder.graph.axes)
+    places = {each: index for each, index in part.builder.study.places.items() if each != name}
+    study = replace(part.builder.study, places=places)
     blind = Builder(
-        part.builder.parent, part.builder.graph, part.builder.space, images=noise(1, 3, 64, 64), study=study
+        part.builder.parent, part.builder.graph, part.builder.space, images=part.builder.images, study=study
     )
     assert 0 < reconstruction_loss()(Subnet(part.candidate, blind))["reconstruction_loss"] < whole
 

@@ -22,7 +22,7 @@ BUILDER = Builder(  # without scores it cannot build anything, and need not befo
     chain_graph(),
     SPACE,
     images=torch.zeros(1, 3, 64, 64),
-    study=Study(scores=(), losses=(), places={}, matrices={}, means={}, sensitivity={}),
+    study=Study(scores=(), losses=(), places={}, sensitivity={}),
 )
 
 

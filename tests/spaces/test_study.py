@@ -1,6 +1,6 @@
-import pickle
-import warnings
+from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +9,9 @@ import torch
 from spaces.covariance import covariances, sample_places
 from spaces.elimination import eliminate
 from spaces.fisher import fisher_information
+from spaces.graph import Block
 from spaces.importance import Importance, contribution, l1
-from spaces.study import Study, block_losses, study_parent
+from spaces.study import Study, block_losses, load_study, save_study, study_parent
 from tests.spaces.chain import chain, chain_graph, noise
 
 IMAGES = noise(6, 3, 16, 16)
@@ -28,8 +29,6 @@ def test_it_holds_what_its_parts_find() -> None:
     order = eliminate(chain(), chain_graph(), found, fisher.channels)
     for name in ("first", "second", "last"):
         assert np.array_equal(study().places[name], places[name].numpy())
-        assert np.array_equal(study().matrices[name], found[name].matrix.numpy())
-        assert np.array_equal(study().means[name], found[name].mean.numpy())
         assert np.array_equal(study().sensitivity[name], fisher.channels[name].numpy())
     for index, block in enumerate(order):
         assert np.array_equal(study().scores[index], block.scores)
@@ -51,17 +50,27 @@ def test_it_follows_the_seed() -> None:
     assert not np.array_equal(study(seed=1).sensitivity["first"], study().sensitivity["first"])
 
 
-def test_a_worker_reads_the_arrays_where_they_are_even_if_they_are_read_only() -> None:
-    arrived: Study = pickle.loads(pickle.dumps(study()))
-    for array in (*arrived.matrices.values(), *arrived.means.values()):
-        array.flags.writeable = False
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        found = arrived.covariances()
-    assert found["second"].matrix.data_ptr() == arrived.matrices["second"].ctypes.data
-    weights = torch.eye(6)
-    fitted, _ = found["second"].fit(weights, torch.arange(4))
-    assert fitted.shape == (4, 6)
+def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "study.safetensors"
+    save_study(study(), path)
+    read = load_study(path, chain_graph())
+    assert read is not None
+    for name in ("scores", "losses"):
+        assert all(map(np.array_equal, getattr(read, name), getattr(study(), name)))
+    for name in ("places", "sensitivity"):
+        ours, theirs = getattr(study(), name), getattr(read, name)
+        assert ours.keys() == theirs.keys()
+        assert all(np.array_equal(ours[layer], theirs[layer]) for layer in ours)
+
+
+def test_a_missing_a_damaged_or_a_foreign_file_is_no_study(tmp_path: Path) -> None:
+    path = tmp_path / "study.safetensors"
+    assert load_study(path, chain_graph()) is None
+    save_study(study(), path)
+    other = replace(chain_graph(), blocks=(Block("first", 7, 1), Block("second", 5, 1)))
+    assert load_study(path, other) is None
+    path.write_bytes(path.read_bytes()[:-9])
+    assert load_study(path, chain_graph()) is None
 
 
 def test_the_losses_of_blocks_add_up() -> None:
