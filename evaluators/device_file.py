@@ -115,13 +115,23 @@ class PredictedLatency:
         if any(len(each.rates) != N_SHARED + 2 * len(graph.layers) for each in (device.fp32, device.int8)):
             raise BadInput(f"device_file: each precision must have {N_SHARED} + 2 x {len(graph.layers)} rates")
         self._fp32, self._int8 = device.fp32.predictor(), device.int8.predictor()
-        if not all(time > 0 for time in self([space.parent])[0].values()):
-            raise BadInput("device_file: its rates give the parent no time above 0; make one with bench latency")
+        try:
+            self([space.parent])
+        except ValueError as error:
+            raise BadInput(
+                "device_file: its rates give the parent no time above 0; make one with bench latency"
+            ) from error
 
     def __call__(self, candidates: Sequence[Candidate], /) -> list[dict[str, float]]:
-        """Return "latency_ms" and "int8_latency_ms" of each candidate."""
+        """Return "latency_ms" and "int8_latency_ms" of each candidate.
+
+        Raises:
+            ValueError: a time is not above 0: the candidate is too far from what was profiled.
+        """
         keep = np.stack([self._space.decode(candidate) for candidate in candidates])
-        times = zip(self._fp32(self._geometry, keep), self._int8(self._geometry, keep), strict=True)
+        times = np.stack([self._fp32(self._geometry, keep), self._int8(self._geometry, keep)], 1)  # (n, 2)
+        if times.min() <= 0:
+            raise ValueError(f"predicted latencies must be above 0, got {times.min():.3g} ms")
         return [{"latency_ms": float(fp32), "int8_latency_ms": float(int8)} for fp32, int8 in times]
 
 
