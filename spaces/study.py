@@ -1,12 +1,10 @@
 """What is found out about a parent once, before any candidate is built: which channels matter, and where to look."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
@@ -18,6 +16,7 @@ from spaces.files import write_atomic
 from spaces.fisher import fisher_information
 from spaces.graph import ChannelGraph
 from spaces.importance import Importance, Scores, score_channels
+from spaces.threads import one_thread
 
 Floats = NDArray[np.float32]
 
@@ -47,7 +46,7 @@ def study_parent(
     Raises:
         FloatingPointError: a prediction, a gradient or an activation of the parent is not finite.
     """
-    with _one_thread():
+    with one_thread():
         fisher = fisher_information(parent, images, seed=seed)
         places = sample_places(fisher.places, seed=seed)
         order = eliminate(parent, graph, covariances(parent, images, places), fisher.channels)
@@ -103,17 +102,3 @@ def losses_by_block(study: Study, keep: NDArray[np.int64], /) -> NDArray[np.floa
     """Return what reconstruction loses in each block at each row of `keep` (n, n_genes), (n, n_genes)."""
     pairs = zip(study.losses, keep.T, strict=True)
     return np.stack([losses[len(losses) - 1 - kept] for losses, kept in pairs], axis=1)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Let torch use one thread: the many small products gain nothing by more and lose much on a busy machine.
-
-    Nor do the last digits then depend on the number of cores, from which other choices could follow.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -16,7 +16,7 @@ from ultralytics.nn.tasks import DetectionModel
 from evaluators.detection import coco_map, predict
 from evaluators.images import Images, load_images
 from leaderboards.benchmarks.record import Cell, Record
-from leaderboards.benchmarks.setting import known_data, one_thread, recipe_of
+from leaderboards.benchmarks.setting import known_data, recipe_of
 from leaderboards.prepare import prepare
 from leaderboards.publish import environment
 from leaderboards.run import make_workshop
@@ -31,6 +31,7 @@ from spaces.calibration import (
 )
 from spaces.candidate import Candidate
 from spaces.reconstruction import BATCH
+from spaces.threads import one_thread
 
 COUNTS = (8, 16, 32, 64, 128)  # images
 SHARES = (0.5, 0.6, 0.5)  # of the parent's MACs, one candidate each

@@ -18,10 +18,11 @@ from leaderboards.benchmarks.eagleeye import CALIBRATION_BATCH, detect, forward
 from leaderboards.benchmarks.fidelity import cheapest, settings_of_ours, settings_of_port
 from leaderboards.benchmarks.ground import SHARE, Build, Ground, Stopwatch, make_grounds
 from leaderboards.benchmarks.record import Cell, Record
-from leaderboards.benchmarks.setting import known_data, one_thread, read_count
+from leaderboards.benchmarks.setting import known_data, read_count
 from leaderboards.publish import environment
 from spaces.build import Recovery
 from spaces.errors import BadInput
+from spaces.threads import one_thread
 
 EQUAL_WORK, EQUAL_FIDELITY, MAP_SHARE = 5.0, 20.0, 0.15
 PUBLISHED_DRAWS = 4.0  # of the port for a candidate of v5n at 60 % in its own space (reference/performance.md 0)

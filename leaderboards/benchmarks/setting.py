@@ -3,10 +3,7 @@
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-
-import torch
 
 from evaluators.result import Result
 from leaderboards.recipe import EMBEDDED, Recipe, read_recipe
@@ -100,17 +97,6 @@ def measured(make: Callable[[], Measure], jobs: Sequence[Job], *, workers: int) 
             executor.close()
     finally:
         on_ray.stop()
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch use one thread, as each worker of a search does."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _root() -> Path:

@@ -12,11 +12,11 @@ from leaderboards.benchmarks.eagleeye import CALIBRATION_BATCH, EagleEye, _endle
 from leaderboards.benchmarks.evaluation import compare
 from leaderboards.benchmarks.fidelity import Setting, cheapest
 from leaderboards.benchmarks.ground import make_ground
-from leaderboards.benchmarks.setting import one_thread
 from leaderboards.prepare import EMBEDDED_PARENT, Problem
 from leaderboards.recipe import Recipe
 from spaces.channels import trace_channels
 from spaces.detector import load_detector
+from spaces.threads import one_thread
 
 
 @pytest.fixture(scope="module")
