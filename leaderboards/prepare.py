@@ -131,7 +131,15 @@ def analyse(recipe: Recipe, inputs: Inputs, /) -> Problem:
     _check_reach(recipe, bare, ("gflops", "macs_g", "params_m"))
     space, costs = _measured_space(inputs, graph, bare, recipe)
     _check_reach(recipe, space, ("size_mb",))
-    return Problem(inputs, graph, space, _resolve(recipe, costs), costs)
+    limits = _resolve(recipe, costs)
+    if inputs.device is not None and "latency_ms" in limits:
+        fastest = inputs.device.latency(space, graph)([space.narrowest])[0]["latency_ms"]
+        if limits["latency_ms"] < fastest:
+            raise OutOfReach(
+                f"latency_ms={recipe.latency_ms} is out of reach: the narrowest sub-network is predicted to take "
+                f"{fastest:.4g}, the parent {costs['latency_ms']:.4g}"
+            )
+    return Problem(inputs, graph, space, limits, costs)
 
 
 def _measured_space(inputs: Inputs, graph: ChannelGraph, bare: Space, recipe: Recipe) -> tuple[Space, dict[str, float]]:

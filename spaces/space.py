@@ -86,6 +86,11 @@ class Space:
         """The candidate that keeps everything."""
         return Candidate(self.base, ())
 
+    @property
+    def narrowest(self) -> Candidate:
+        """The candidate that keeps the least of every block."""
+        return self.encode(self._floor)
+
     def encode(self, keep: Keep, /) -> Candidate:
         """Return the candidate with these keep counts, (n_genes,)."""
         picks = ((gene.name, int(k)) for gene, k in zip(self.genes, keep, strict=True) if k != gene.size)

@@ -10,7 +10,7 @@ from evaluators.latency_predictor import N_SHARED
 from evaluators.machine import this_machine
 from leaderboards.prepare import Problem, _resolve, analyse, load_inputs, prepare
 from leaderboards.recipe import LIMITS, Recipe
-from spaces.errors import BadInput
+from spaces.errors import BadInput, OutOfReach
 
 PARENT_COSTS = {"macs_g": 4.0, "params_m": 3.0, "size_mb": 12.0, "latency_ms": 20.0}
 amounts = st.tuples(st.floats(0.01, 200).map(lambda value: round(value, 2)), st.sampled_from(["", "%"]))
@@ -67,7 +67,7 @@ def device_file(problem: Problem, *, machine: str) -> DeviceFile:
 
 
 def with_device(recipe: Recipe, path: Path, **changes: object) -> Recipe:
-    return recipe.model_copy(update={"device_file": str(path), "latency_ms": "50%", **changes})
+    return recipe.model_copy(update={"device_file": str(path), "latency_ms": "150%", **changes})
 
 
 def test_percentages_of_latency_are_of_what_the_device_file_predicts(
@@ -77,8 +77,18 @@ def test_percentages_of_latency_are_of_what_the_device_file_predicts(
     write_device_file(device_file(problem, machine=this_machine()), path)
     asked = with_device(recipe, path)
     found = analyse(asked, load_inputs(asked))
-    assert found.limits["latency_ms"] == pytest.approx(3.5)
+    assert found.limits["latency_ms"] == pytest.approx(10.5)
     assert any("20 sub-networks timed on" in note and "drifted by 3%" in note for note in found.notes())
+
+
+def test_a_limit_that_no_network_is_predicted_to_meet_is_out_of_reach(
+    recipe: Recipe, problem: Problem, tmp_path: Path
+) -> None:
+    path = tmp_path / "device.json"
+    write_device_file(device_file(problem, machine=this_machine()), path)
+    asked = with_device(recipe, path, latency_ms="50%")
+    with pytest.raises(OutOfReach, match=r"latency_ms=50% is out of reach: the narrowest .* take 7, the parent 7"):
+        analyse(asked, load_inputs(asked))
 
 
 def test_a_foreign_device_file_is_refused_for_budgets_unless_allowed(
