@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spaces.graph import ChannelGraph
+from spaces.space import affine
 
 Floats = NDArray[np.float64]
 Keep = NDArray[np.int64]  # (n, n_genes)
@@ -47,8 +48,8 @@ class Geometry:
         return cls(
             np.array([np.prod(graph.shapes[weight][2:]) for weight in weights], np.float64),
             np.array([layer.positions for layer in graph.layers], np.float64),
-            np.stack([_affine(graph, weight, 1) for weight in weights]),
-            np.stack([_affine(graph, weight, 0) for weight in weights]),
+            np.stack([affine(graph, weight, 1) for weight in weights]),
+            np.stack([affine(graph, weight, 0) for weight in weights]),
         )
 
     @property
@@ -145,16 +146,3 @@ def _solve(columns: Floats, times_ms: Floats, ridge: float) -> Floats:
 
 def _rounded_up(widths: Floats, block: int) -> Floats:
     return np.ceil(widths / block - 1e-9) * block
-
-
-def _affine(graph: ChannelGraph, name: str, dimension: int) -> Floats:
-    """Return the length of a tensor's dimension as (constant, one weight for each gene)."""
-    row = np.zeros(1 + len(graph.blocks))
-    axis = graph.axes.get((name, dimension))
-    if axis is None:
-        row[0] = graph.shapes[name][dimension]
-        return row
-    row[0] = np.count_nonzero(axis.blocks < 0)
-    for index, block in enumerate(graph.blocks):
-        row[1 + index] = np.count_nonzero(axis.blocks == index) / block.size
-    return row

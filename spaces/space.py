@@ -249,7 +249,7 @@ def _options(size: int, align: int, keep_min: float) -> tuple[int, ...]:
     return (*range(lowest, size, align), size)
 
 
-def _affine(graph: ChannelGraph, name: str, dimension: int) -> Floats:
+def affine(graph: ChannelGraph, name: str, dimension: int, /) -> Floats:
     """Return the length of a tensor's dimension as (constant, one weight for each gene)."""
     row = np.zeros(1 + len(graph.blocks))
     axis = graph.axes.get((name, dimension))
@@ -267,8 +267,8 @@ def _products(graph: ChannelGraph, rows: list[tuple[float, str, bool]]) -> _Prod
     unit = np.eye(1, 1 + len(graph.blocks))[0]
     return _Products(
         np.array([factor for factor, _, _ in rows]),
-        np.stack([_affine(graph, name, 0) for _, name, _ in rows]),
-        np.stack([_affine(graph, name, 1) if is_matrix else unit for _, name, is_matrix in rows]),
+        np.stack([affine(graph, name, 0) for _, name, _ in rows]),
+        np.stack([affine(graph, name, 1) if is_matrix else unit for _, name, is_matrix in rows]),
     )
 
 

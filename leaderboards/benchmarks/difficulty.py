@@ -4,15 +4,12 @@ The parent must neither be perfect nor poor, and the parent's architecture at a 
 and fine-tuned as the front is, must stay clearly below it.
 """
 
-import tempfile
-from pathlib import Path
-
 import numpy as np
 
 from evaluators.detection import coco_map, predict
 from evaluators.images import load_images
 from leaderboards.benchmarks.record import Cell, Record
-from leaderboards.finetune import finetune
+from leaderboards.benchmarks.setting import fine_tuned
 from leaderboards.prepare import prepare
 from leaderboards.publish import environment
 from leaderboards.recipe import read_recipe
@@ -34,16 +31,9 @@ def difficulty() -> Record:
     build = make_workshop(recipe, problem).builder("cpu")
     for seed in range(2):
         candidate = problem.space.sample(np.random.default_rng(seed), limits={"macs_g": limit}, diversity=0.0)
-        with tempfile.TemporaryDirectory() as folder:
-            model = finetune(
-                build(candidate, recipe.recovery),
-                problem.inputs.parent,
-                problem.inputs.dataset.train,
-                recipe=finetune_recipe(recipe.model_copy(update={"seed": seed})),
-                checkpoint=Path(folder) / "checkpoint.pt",
-                report=lambda _: None,
-                device="cpu",
-            )
+        seeded = finetune_recipe(recipe.model_copy(update={"seed": seed}))
+        start, train = build(candidate, recipe.recovery), problem.inputs.dataset.train
+        model = fine_tuned(start, problem.inputs.parent, train, recipe=seeded)
         kept = problem.space.costs(candidate)["macs_g"] / problem.parent_costs["macs_g"]
         quarter = coco_map(predict(model, val), val).map50_95
         rows.append({"network": "a quarter", "macs_kept": kept, "seed": seed, "map50_95": quarter})

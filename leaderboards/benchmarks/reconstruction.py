@@ -22,8 +22,8 @@ from evaluators.images import Images, load_images
 from evaluators.metric import MACS, MAP
 from evaluators.result import Result, Status
 from leaderboards.benchmarks.record import Cell, Record
-from leaderboards.benchmarks.setting import command, measured, read_count, recipe_of
-from leaderboards.finetune import FinetuneRecipe, finetune
+from leaderboards.benchmarks.setting import command, fine_tuned, measured, read_count, recipe_of
+from leaderboards.finetune import FinetuneRecipe
 from leaderboards.prepare import Problem, prepare
 from leaderboards.publish import environment
 from leaderboards.recipe import EMBEDDED, Recipe, run_folder
@@ -102,16 +102,7 @@ class Trial:
         build = workshop.builder("cpu")
         readings = {}
         for recovery in (Recovery.ADAPTIVE_BN, Recovery.RECONSTRUCT):
-            with tempfile.TemporaryDirectory() as folder:
-                model = finetune(
-                    build(candidate, recovery),
-                    workshop.parent,
-                    self.train,
-                    recipe=self.recipe,
-                    checkpoint=Path(folder) / "checkpoint.pt",
-                    report=lambda _: None,
-                    device="cpu",
-                )
+            model = fine_tuned(build(candidate, recovery), workshop.parent, self.train, recipe=self.recipe)
             readings[f"tuned_{recovery}"] = self._score(model)
         return readings
 

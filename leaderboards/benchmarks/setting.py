@@ -2,10 +2,15 @@
 
 import math
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from ultralytics.nn.tasks import DetectionModel
+
+from evaluators.dataset import Sample
 from evaluators.result import Result
+from leaderboards.finetune import FinetuneRecipe, finetune
 from leaderboards.recipe import EMBEDDED, Recipe, read_recipe
 from search import on_ray
 from search.executor import InProcess, Job, Measure
@@ -97,6 +102,15 @@ def measured(make: Callable[[], Measure], jobs: Sequence[Job], *, workers: int) 
             executor.close()
     finally:
         on_ray.stop()
+
+
+def fine_tuned(
+    model: DetectionModel, parent: DetectionModel, train: Sequence[Sample], *, recipe: FinetuneRecipe
+) -> DetectionModel:
+    """Return `model` fine-tuned here, on the CPU, with nothing kept of the way."""
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = Path(folder) / "checkpoint.pt"
+        return finetune(model, parent, train, recipe=recipe, checkpoint=checkpoint, report=lambda _: None, device="cpu")
 
 
 def _root() -> Path:

@@ -3,7 +3,6 @@
 Every result goes to a journal, so a benchmark that was stopped goes on where it was.
 """
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,8 +14,8 @@ from evaluators.dataset import Sample
 from evaluators.detection import coco_map, predict
 from evaluators.images import Images, load_images
 from evaluators.result import Result, Status
-from leaderboards.benchmarks.setting import measured
-from leaderboards.finetune import FinetuneRecipe, finetune
+from leaderboards.benchmarks.setting import fine_tuned, measured
+from leaderboards.finetune import FinetuneRecipe
 from leaderboards.prepare import Problem
 from leaderboards.recipe import Recipe
 from leaderboards.rows import finetune_recipe
@@ -59,16 +58,7 @@ class FineTuned:
         torch.set_num_threads(1)
         model = self.workshop.builder("cpu")(job.candidate, self.workshop.recovery)
         recipe = replace(self.recipe, seed=job.number // self.n_sample)
-        with tempfile.TemporaryDirectory() as folder:
-            tuned = finetune(
-                model,
-                self.workshop.parent,
-                self.train,
-                recipe=recipe,
-                checkpoint=Path(folder) / "checkpoint.pt",
-                report=lambda _: None,
-                device="cpu",
-            )
+        tuned = fine_tuned(model, self.workshop.parent, self.train, recipe=recipe)
         score = coco_map(predict(tuned, self.val), self.val).map50_95
         return Result(job.number, job.candidate, Status.DONE, {READING: score}, 0.0)
 
