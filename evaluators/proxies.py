@@ -1,19 +1,18 @@
 """Every score that a search can rank by: literally one dict, from the name to what makes its evaluator.
 
-Each measures on its own, so that its seconds are its own; what two of them share they share by one evaluator that
-returns both readings.
+Each measures on its own and no more than it needs, so that its seconds are its own; only the two distances come
+together.
 """
 
 from collections.abc import Callable, Mapping
 
 from evaluators.closed_form import block_loss, kept_mass, mean_share, reconstruction_loss, total_share
-from evaluators.detection import score, task_loss
+from evaluators.detection import coco_map, predict, score, task_loss
 from evaluators.distance import distances
 from evaluators.images import Images
 from evaluators.measure import Evaluator
-from evaluators.metric import LOSS, MAP
 from evaluators.zero_cost import naswot, synflow, zen
-from spaces.build import Recovery, Subnet
+from spaces.build import Recovery
 from spaces.importance import Importance
 
 SUFFIXES = {
@@ -24,15 +23,10 @@ SUFFIXES = {
 }
 
 
-def quality(images: Images, recovery: Recovery, /) -> Evaluator:
-    """Return the evaluator of mAP and task loss on `images` after `recovery`, from one forward pass."""
-    map_name, loss_name = (f"{kind}_{SUFFIXES[recovery]}" for kind in ("map", "loss"))
-
-    def evaluate(subnet: Subnet) -> dict[str, float]:
-        readings = score(subnet.network(recovery), images)
-        return {map_name: readings[MAP.name], loss_name: readings[LOSS.name]}
-
-    return evaluate
+def map_only(images: Images, recovery: Recovery, /) -> Evaluator:
+    """Return the evaluator of mAP on `images` after `recovery`."""
+    name = f"map_{SUFFIXES[recovery]}"
+    return lambda subnet: {name: coco_map(predict(subnet.network(recovery), images), images).map50_95}
 
 
 def loss_only(images: Images, recovery: Recovery, /) -> Evaluator:
@@ -48,10 +42,10 @@ def distance_to_parent(images: Images, recovery: Recovery, /) -> Evaluator:
 
 
 PROXIES: Mapping[str, Callable[[Images], Evaluator]] = {
-    "map_vanilla": lambda images: quality(images, Recovery.NOTHING),
-    "map_adaptive_bn": lambda images: quality(images, Recovery.ADAPTIVE_BN),
-    "map_one_shot": lambda images: quality(images, Recovery.ONE_SHOT),
-    "map_sequential": lambda images: quality(images, Recovery.RECONSTRUCT),
+    "map_vanilla": lambda images: map_only(images, Recovery.NOTHING),
+    "map_adaptive_bn": lambda images: map_only(images, Recovery.ADAPTIVE_BN),
+    "map_one_shot": lambda images: map_only(images, Recovery.ONE_SHOT),
+    "map_sequential": lambda images: map_only(images, Recovery.RECONSTRUCT),
     "loss_vanilla": lambda images: loss_only(images, Recovery.NOTHING),
     "loss_adaptive_bn": lambda images: loss_only(images, Recovery.ADAPTIVE_BN),
     "loss_one_shot": lambda images: loss_only(images, Recovery.ONE_SHOT),
