@@ -8,21 +8,25 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 from ultralytics.nn.tasks import DetectionModel
 
 from evaluators.average_precision import IOU_THRESHOLDS, precision_table
-from evaluators.folding import fold_bn
+from evaluators.folding import fold_bn, keep_outputs_exact_
 from evaluators.images import Images
 from evaluators.metric import LOSS, MAP
 from evaluators.suppression import suppress
+from spaces.precision import Precision, products_in
 
 Predictions = tuple[NDArray[np.float32], ...]  # an image's are (n, 6): x1, y1, x2, y2 in original pixels, score, class
-Outputs = tuple[Tensor, dict[str, Tensor]]  # of a detector in evaluation mode: decoded, and as the loss takes them
+Outputs = tuple[Tensor, dict[str, Tensor]]  # of a detector in evaluation mode: decoded, and raw
+Raw = TypeVar("Raw")
 Criterion = Callable[[Outputs, dict[str, Tensor]], tuple[Tensor, object]]
 
 _BATCH = 16
@@ -44,12 +48,17 @@ class CocoMap:
     per_class: Mapping[int, float]
 
 
-def predict(model: DetectionModel, images: Images, *, batch: int | None = None) -> Predictions:
+def predict(
+    model: DetectionModel, images: Images, *, batch: int | None = None, precision: Precision = Precision.FLOAT32
+) -> Predictions:
     """Return what `model` finds on `images`; see `detections`."""
-    return tuple(found for part, outputs in _run(model, images, batch) for found in detections(outputs[0], part))
+    parts = run(model, images, batch=batch, precision=precision)
+    return tuple(found for part, outputs in parts for found in detections(outputs[0], part))
 
 
-def task_loss(model: DetectionModel, images: Images, *, batch: int | None = None) -> float:
+def task_loss(
+    model: DetectionModel, images: Images, *, batch: int | None = None, precision: Precision = Precision.FLOAT32
+) -> float:
     """Return Ultralytics' loss for an image: box, class and distribution parts, at their default gains.
 
     The images of a batch share one normaliser, as in training, so only values of equal `batch` compare; by default it
@@ -59,11 +68,13 @@ def task_loss(model: DetectionModel, images: Images, *, batch: int | None = None
         ValueError: the loss is not finite.
     """
     criterion = _criterion(model)
-    losses = [_loss(criterion, outputs, part) for part, outputs in _run(model, images, batch)]
+    losses = [_loss(criterion, outputs, part) for part, outputs in run(model, images, batch=batch, precision=precision)]
     return _finite({LOSS.name: sum(losses) / len(images)})[LOSS.name]
 
 
-def score(model: DetectionModel, images: Images, *, batch: int | None = None) -> dict[str, float]:
+def score(
+    model: DetectionModel, images: Images, *, batch: int | None = None, precision: Precision = Precision.FLOAT32
+) -> dict[str, float]:
     """Return the readings "map50_95", "map50" and "loss" of `model` on `images`, from one forward pass.
 
     Raises:
@@ -72,7 +83,7 @@ def score(model: DetectionModel, images: Images, *, batch: int | None = None) ->
     criterion = _criterion(model)
     found: list[NDArray[np.float32]] = []
     losses = []
-    for part, outputs in _run(model, images, batch):
+    for part, outputs in run(model, images, batch=batch, precision=precision):
         found += detections(outputs[0], part)
         losses.append(_loss(criterion, outputs, part))
     quality = coco_map(found, images)
@@ -117,11 +128,24 @@ def batch_of(images: Images, /) -> int:
 
 
 @torch.no_grad()  # inference_mode would leave its mark on the anchors that the head keeps
-def _run(model: DetectionModel, images: Images, batch: int | None) -> Iterator[tuple[Images, Outputs]]:
+def run(
+    model: DetectionModel, images: Images, *, batch: int | None = None, precision: Precision = Precision.FLOAT32
+) -> Iterator[tuple[Images, Outputs]]:
+    """Yield the images of each batch and what `model` makes of them, in float32 whatever it was computed in."""
     folded = fold_bn(model)
+    if precision is not Precision.FLOAT32:
+        keep_outputs_exact_(folded)
     device = next(model.parameters()).device
     for part in images.parts(batch or batch_of(images)):
-        yield part, folded(part.tensor().to(device))
+        with products_in(precision):
+            outputs = folded(part.tensor().to(device))
+        yield part, in_float32(outputs)
+
+
+def in_float32(raw: Raw, /) -> Raw:
+    """Return `raw`, the outputs of a detector, with every tensor in float32, as losses need them."""
+    floats: Raw = tree_map_only(Tensor, Tensor.float, raw)
+    return floats
 
 
 def _criterion(model: DetectionModel) -> Criterion:

@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from ultralytics.nn.tasks import DetectionModel
 
-from evaluators.detection import batch_of
+from evaluators.detection import run
 from evaluators.distill import distillation_loss
-from evaluators.folding import fold_bn
 from evaluators.images import Images
 from evaluators.measure import Evaluator
 from spaces.build import Builder, Recovery, Subnet
+from spaces.precision import Precision
 from spaces.subnet import kept_indices
+from spaces.yolov5.head import AnchorDetect
 
 Raw = Mapping[str, Tensor]  # "boxes", "scores", and "feats", a list of what the head reads at each stride
 
@@ -32,13 +33,14 @@ def distances(images: Images, recovery: Recovery, names: tuple[str, str]) -> Eva
 
     @cache
     def lessons(builder: Builder) -> list[Raw]:
-        return _raw(builder.parent, images)
+        return _raw(builder.parent, images, builder.precision)
 
     def evaluate(subnet: Subnet) -> dict[str, float]:
         builder = subnet.builder
         read = _read_by_head(builder, subnet)
         features, outputs = [], []
-        for raw, lesson in zip(_raw(subnet.network(recovery), images), lessons(builder), strict=True):
+        own = _raw(subnet.network(recovery), images, builder.precision)
+        for raw, lesson in zip(own, lessons(builder), strict=True):
             features.append(feature_distance(list(raw["feats"]), list(lesson["feats"]), read))
             outputs.append(float(distillation_loss(raw, lesson)))
         return {names[0]: float(np.mean(features)), names[1]: float(np.mean(outputs))}
@@ -64,16 +66,15 @@ def _read_by_head(builder: Builder, subnet: Subnet) -> list[NDArray[np.int64] | 
     """Return, for each stride, which of the parent's channels the candidate's head reads."""
     kept = kept_indices(builder.graph, builder.chosen(subnet.candidate))
     head = len(builder.parent.model) - 1
-    return [kept.get((f"model.{head}.cv2.{stride}.0.conv.weight", 1)) for stride in range(builder.parent.model[-1].nl)]
+    with_anchors = isinstance(builder.parent.model[-1], AnchorDetect)
+    layer = "m.{}" if with_anchors else "cv2.{}.0.conv"
+    levels = range(builder.parent.model[-1].nl)
+    return [kept.get((f"model.{head}.{layer.format(level)}.weight", 1)) for level in levels]
 
 
-@torch.no_grad()
-def _raw(model: DetectionModel, images: Images) -> list[Raw]:
+def _raw(model: DetectionModel, images: Images, precision: Precision) -> list[Raw]:
     """Return the raw outputs of each batch of `images`; of a head that trains two ways, those that are deployed."""
-    folded = fold_bn(model)
-    device = next(model.parameters()).device
-    found = []
-    for part in images.parts(batch_of(images)):
-        raw = folded(part.tensor().to(device))[1]
-        found.append(raw.get("one2one", raw))
+    found: list[Raw] = []
+    for _, (_, raw) in run(model, images, precision=precision):
+        found.append(raw.get("one2one", raw))  # type: ignore[arg-type]
     return found

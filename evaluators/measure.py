@@ -7,7 +7,6 @@ from evaluators.budget import Budget
 from evaluators.result import Result, Status
 from spaces.build import Subnet
 from spaces.candidate import Candidate
-from spaces.space import Space
 
 Evaluator = Callable[[Subnet], dict[str, float]]
 """Measures one candidate, built as far as it asks, and leaves it as it was; the readings are by metric name."""
@@ -17,6 +16,7 @@ class Measure:
     """What a worker does with each job.
 
     Args:
+        costs: the free readings of a candidate.
         build: gives what can be built of a candidate; nothing is before an evaluator asks for it.
         gates: evaluators whose readings may break the budget, cheapest first.
         evaluators: those of the candidates that are within it.
@@ -24,14 +24,14 @@ class Measure:
 
     def __init__(
         self,
-        space: Space,
+        costs: Callable[[Candidate], dict[str, float]],
         build: Callable[[Candidate], Subnet],
         *,
         budget: Budget,
         gates: tuple[Evaluator, ...],
         evaluators: tuple[Evaluator, ...],
     ) -> None:
-        self._space = space
+        self._costs = costs
         self._build = build
         self._budget = budget
         self._gates = gates
@@ -45,7 +45,7 @@ class Measure:
         """
         number, candidate = job
         started = time.monotonic()
-        readings = dict(self._space.costs(candidate))
+        readings = self._costs(candidate)
         over = self._budget.violations(readings)
         subnet = self._build(candidate)
         for stage in (self._gates, self._evaluators):

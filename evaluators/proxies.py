@@ -12,7 +12,7 @@ from evaluators.distance import distances
 from evaluators.images import Images
 from evaluators.measure import Evaluator
 from evaluators.zero_cost import naswot, synflow, zen
-from spaces.build import Recovery
+from spaces.build import Recovery, Subnet
 from spaces.importance import Importance
 
 SUFFIXES = {
@@ -26,13 +26,18 @@ SUFFIXES = {
 def map_only(images: Images, recovery: Recovery, /) -> Evaluator:
     """Return the evaluator of mAP on `images` after `recovery`."""
     name = f"map_{SUFFIXES[recovery]}"
-    return lambda subnet: {name: coco_map(predict(subnet.network(recovery), images), images).map50_95}
+
+    def evaluate(subnet: Subnet) -> dict[str, float]:
+        found = predict(subnet.network(recovery), images, precision=subnet.builder.precision)
+        return {name: coco_map(found, images).map50_95}
+
+    return evaluate
 
 
 def loss_only(images: Images, recovery: Recovery, /) -> Evaluator:
     """Return the evaluator of the task loss on `images` after `recovery`."""
     name = f"loss_{SUFFIXES[recovery]}"
-    return lambda subnet: {name: task_loss(subnet.network(recovery), images)}
+    return lambda subnet: {name: task_loss(subnet.network(recovery), images, precision=subnet.builder.precision)}
 
 
 def distance_to_parent(images: Images, recovery: Recovery, /) -> Evaluator:
@@ -73,4 +78,4 @@ def evaluator_of(proxy: str, images: Images, recovery: Recovery, /) -> Evaluator
     """
     if proxy in PROXIES:
         return PROXIES[proxy](images)
-    return lambda subnet: score(subnet.network(recovery), images)
+    return lambda subnet: score(subnet.network(recovery), images, precision=subnet.builder.precision)

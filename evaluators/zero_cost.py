@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from spaces.build import Recovery, Subnet
+from spaces.outputs import TENSORS
 
 NASWOT_IMAGES = 32
 ZEN_PIXELS, ZEN_BATCH, ZEN_REPEATS, ZEN_STEP = 64, 16, 4, 0.01
@@ -34,7 +35,8 @@ def synaptic_flow_(model: nn.Module, size: Sequence[int], /) -> float:
     for weight in weights:
         weight.data.abs_()
     raw = _raw(model, torch.ones(1, 3, *size, dtype=torch.float64, device=weights[0].device))
-    slopes = torch.autograd.grad(raw["boxes"].sum() + raw["scores"].sum(), weights, allow_unused=True)
+    total = torch.stack([raw[name].sum() for name in TENSORS if name in raw]).sum()
+    slopes = torch.autograd.grad(total, weights, allow_unused=True)
     flows = [(weight * slope).sum() for weight, slope in zip(weights, slopes, strict=True) if slope is not None]
     return float(torch.stack(flows).detach().sum())
 

@@ -44,7 +44,7 @@ def whiskers() -> Whiskers:
     return {"type": "data", "symmetric": False, "thickness": 1.2, "width": 4, "color": WHISKER_COLOUR}
 
 
-def to_html(figure: go.Figure, name: str, /, *, x: str, y: str, height: int = 360) -> str:
+def to_html(figure: go.Figure, name: str, /, *, x: str, y: str, height: int = 360, legend: bool = False) -> str:
     """Return `figure` in the house style as HTML that needs Plotly's script on the page.
 
     Args:
@@ -53,6 +53,7 @@ def to_html(figure: go.Figure, name: str, /, *, x: str, y: str, height: int = 36
         x: the title of the horizontal axis, its unit in it.
         y: the title of the vertical axis.
         height: in pixels.
+        legend: whether the names of the traces stand above the chart.
     """
     axis = {
         "gridcolor": GRID, "linecolor": MUTED, "ticks": "outside", "tickcolor": GRID, "zeroline": False,
@@ -61,7 +62,8 @@ def to_html(figure: go.Figure, name: str, /, *, x: str, y: str, height: int = 36
     figure.update_xaxes(axis, title_text=x, automargin=True)
     figure.update_yaxes(axis, title_text=y, automargin=True)
     figure.update_layout(
-        height=height, showlegend=False, paper_bgcolor=PAPER, plot_bgcolor=PAPER, template="none",
+        height=height, paper_bgcolor=PAPER, plot_bgcolor=PAPER, template="none",
+        showlegend=legend, legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"},
         font={"family": FONT, "size": 12, "color": INK}, margin={"l": 56, "r": 16, "t": 16, "b": 48},
         hoverlabel={"bgcolor": INK, "font": {"color": PAPER, "family": FONT, "size": 12}, "bordercolor": INK},
     )  # fmt: skip

@@ -28,6 +28,8 @@ from leaderboards.leaderboard import Leaderboard
 from leaderboards.table import ranks_of
 from leaderboards.wording import one_line
 
+SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "x", "star", "hexagon", "triangle-down", "pentagon")
+
 
 class Axis(NamedTuple):
     """A cost against which mAP is drawn.
@@ -87,25 +89,26 @@ def agreement(board: Leaderboard, /) -> str:
 
 
 def explored(board: Leaderboard, results: Sequence[Result], /) -> str:
-    """Return the proxy of every measured candidate against its MACs, darker the later it was proposed."""
+    """Return the proxy of every measured candidate against its MACs, darker the later, a symbol for each base."""
     metric = board.proxy
     done = [result for result in scored(results, metric) if "macs_g" in result.readings]
-    marker = {
-        "size": 7, "color": [result.number for result in done], "colorscale": SHADES,
-        "line": {"width": 0.5, "color": PAPER},
-        "colorbar": {**colourbar(), "title": {"text": "order", "side": "top"}},
-    }  # fmt: skip
-    hover = [f"{html.escape(result.candidate.id)}<br>number {result.number}" for result in done]
-    figure = go.Figure(
-        go.Scatter(
-            x=[result.readings["macs_g"] for result in done], y=[result.readings[metric.name] for result in done],
-            mode="markers", marker=marker, text=hover,
+    bases = list(dict.fromkeys(result.candidate.base for result in done))
+    figure = go.Figure()
+    for place, base in enumerate(bases):
+        mine = [result for result in done if result.candidate.base == base]
+        figure.add_scatter(
+            x=[result.readings["macs_g"] for result in mine], y=[result.readings[metric.name] for result in mine],
+            mode="markers", name=html.escape(one_line(base)),
+            marker={"size": 7, "symbol": SYMBOLS[place % len(SYMBOLS)], "line": {"width": 0.5, "color": PAPER},
+                    "color": [result.number for result in mine], "coloraxis": "coloraxis"},
+            text=[f"{html.escape(result.candidate.id)}<br>number {result.number}" for result in mine],
             hovertemplate="%{text}<br>%{x:.3g} GMACs: %{y:.3f}<extra></extra>",
-        )
-    )  # fmt: skip
+        )  # fmt: skip
+    bar = {**colourbar(), "title": {"text": "order", "side": "top"}}
+    figure.update_layout(coloraxis={"colorscale": SHADES, "colorbar": bar})
     if (limit := gflops_limit(board)) is not None:
         add_budget_(figure, limit / 2)
-    return to_html(figure, "explored", x="MACs (G)", y=f"{metric.title} (proxy)")
+    return to_html(figure, "explored", x="MACs (G)", y=f"{metric.title} (proxy)", legend=len(bases) > 1)
 
 
 def progress(board: Leaderboard, results: Sequence[Result], /) -> str:

@@ -140,10 +140,16 @@ def compare(model: DetectionModel, onnx_path: Path, images: Images) -> float:
     return float(difference / expected.abs().max())
 
 
+def opens_in_ultralytics(model: DetectionModel) -> bool:
+    """Return whether Ultralytics itself has all classes of `model`: it has none for anchor-based heads."""
+    return type(model) is DetectionModel
+
+
 def save_pt(model: DetectionModel, path: Path, *, imgsz: int) -> Path:
     """Write `model` in float32 as a checkpoint that `YOLO(path)` opens; return `path`.
 
-    It holds classes of torch and ultralytics only, so it opens under ULTRALYTICS_SAFE_LOAD=1 too.
+    It holds classes of torch and ultralytics only, so it opens under ULTRALYTICS_SAFE_LOAD=1 too; see
+    `opens_in_ultralytics`.
     """
     stored = copy.deepcopy(model).cpu().float().eval().to(memory_format=torch.contiguous_format)
     stored.args = {"imgsz": imgsz, "task": "detect"}

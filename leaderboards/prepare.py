@@ -3,9 +3,10 @@
 import hashlib
 import math
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,13 +17,17 @@ from evaluators.dataset import Dataset, Holdout, load_dataset, split_holdout
 from evaluators.device_file import DeviceFile, read_device_file
 from evaluators.digits import render_digits
 from evaluators.latency import measure_latency
+from leaderboards.bases import Plan, plan_bases, provisional
 from leaderboards.export import export_onnx
 from leaderboards.recipe import EMBEDDED, LIMITS, Recipe
+from spaces.base import SAME, Base
+from spaces.candidate import Candidate
 from spaces.channels import trace_channels
 from spaces.detector import Architecture, load_detector
 from spaces.errors import BadInput, OutOfReach
 from spaces.graph import ChannelGraph
 from spaces.probe import probe
+from spaces.resize import resize
 from spaces.space import Space
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -52,13 +57,15 @@ class Problem:
     """What is searched, on what, under which limits.
 
     Attributes:
+        plans: the bases before they are made.
+        bases: by name, "same" first; another backbone is not trained yet.
         limits: upper limits by metric name, percentages resolved.
         parent_costs: the parent's own value of every limited metric and of every arithmetic cost.
     """
 
     inputs: Inputs
-    graph: ChannelGraph
-    space: Space
+    plans: Sequence[Plan]
+    bases: Mapping[str, Base]
     limits: Mapping[str, float]
     parent_costs: Mapping[str, float]
 
@@ -67,15 +74,34 @@ class Problem:
         """The limits as a budget."""
         return Budget(self.limits)
 
+    @property
+    def graph(self) -> ChannelGraph:
+        """What can be cut out of the user's own network."""
+        return self.bases[SAME].graph
+
+    @property
+    def space(self) -> Space:
+        """The sub-networks of the user's own network."""
+        return self.bases[SAME].space
+
+    def reach(self) -> dict[str, tuple[float, float]]:
+        """Return the smallest value of each cost in any base, and the parent's."""
+        return _reach([base.space for base in self.bases.values()])
+
+    def costs(self, candidate: Candidate, /) -> dict[str, float]:
+        """Return the arithmetic costs of `candidate`."""
+        return self.bases[candidate.base].space.costs(candidate)
+
     def notes(self) -> list[str]:
         """Return what is worth knowing about the data, the parent and the space, a sentence each."""
         dataset, holdout = self.inputs.dataset, self.inputs.holdout
         whole = ", ".join(f"{name} ({why})" for name, why in self.graph.kept_whole.items())
-        ends = "; ".join(f"{name} {low:.4g} to {high:.4g}" for name, (low, high) in self.space.reach().items())
+        ends = "; ".join(f"{name} {low:.4g} to {high:.4g}" for name, (low, high) in self.reach().items())
         return [
             f"{len(dataset.train)} images to train, {len(holdout.search)} of which rank the candidates; "
             f"{len(dataset.val)} in the sealed val split; {len(dataset.names)} classes.",
             f"{len(self.graph.blocks)} blocks can be cut. Kept whole: {whole}.",
+            *([f"Searched across {len(self.bases)} bases: {', '.join(self.bases)}."] if len(self.bases) > 1 else []),
             f"The space reaches {ends}.",
             *dataset.warnings,
             *self._notes_on_device(),
@@ -124,45 +150,82 @@ def analyse(recipe: Recipe, inputs: Inputs, /) -> Problem:
         BadInput: nothing of the network can be cut.
         OutOfReach: a limit below the smallest sub-network.
     """
-    graph = probe(inputs.parent, trace_channels(inputs.parent, imgsz=recipe.imgsz), rng=np.random.default_rng(0))
-    bare = Space(graph, align=recipe.align, keep_min=recipe.keep_min)
-    if bare.log10_size() == 0:
+    plans = plan_bases(recipe, inputs.holdout, inputs.parent)
+    graphs = _graphs(recipe, plans, inputs.parent)
+    bare = {name: _space(recipe, base, overhead=0) for name, base in graphs.items()}
+    if all(space.log10_size() == 0 for space in bare.values()):
         raise BadInput("nothing can be cut: keep_min and align leave every block one width, the parent's")
-    _check_reach(recipe, bare, ("gflops", "macs_g", "params_m"))
-    space, costs = _measured_space(inputs, graph, bare, recipe)
-    _check_reach(recipe, space, ("size_mb",))
+    _check_reach(recipe, bare.values(), ("gflops", "macs_g", "params_m"))
+    overhead, costs = _measure_parent(recipe, inputs, bare[SAME], graphs[SAME].graph)
+    spaces = {name: _space(recipe, base, overhead=overhead) for name, base in graphs.items()}
+    costs |= spaces[SAME].costs(spaces[SAME].parent)
+    _check_reach(recipe, spaces.values(), ("size_mb",))
     limits = _resolve(recipe, costs)
     if inputs.device is not None and "latency_ms" in limits:
-        fastest = inputs.device.latency(space, graph)([space.narrowest])[0]["latency_ms"]
+        fastest = inputs.device.latency(spaces[SAME], graphs[SAME].graph)([spaces[SAME].narrowest])[0]["latency_ms"]
         if limits["latency_ms"] < fastest:
             raise OutOfReach(
                 f"latency_ms={recipe.latency_ms} is out of reach: the narrowest sub-network is predicted to take "
                 f"{fastest:.4g}, the parent {costs['latency_ms']:.4g}"
             )
-    return Problem(inputs, graph, space, limits, costs)
+    bases = {
+        name: Base(name, traced.network, traced.graph, spaces[name], traced.imgsz) for name, traced in graphs.items()
+    }
+    return Problem(inputs, plans, bases, limits, costs)
 
 
-def _measured_space(inputs: Inputs, graph: ChannelGraph, bare: Space, recipe: Recipe) -> tuple[Space, dict[str, float]]:
-    """Return `bare` with the sizes of real ONNX files, and the parent's costs."""
+class _Traced(NamedTuple):
+    """A base whose space is not known yet."""
+
+    name: str
+    network: DetectionModel
+    graph: ChannelGraph
+    imgsz: int
+
+
+def _graphs(recipe: Recipe, plans: Sequence[Plan], parent: DetectionModel) -> dict[str, _Traced]:
+    traced: dict[str, _Traced] = {}
+    for plan, network in zip(plans, provisional(plans, parent), strict=True):
+        name, imgsz = str(plan.name), plan.name.imgsz or recipe.imgsz
+        if plan.name.imgsz is None:
+            graph = probe(network, trace_channels(network, imgsz=imgsz), rng=np.random.default_rng(0))
+        else:
+            graph = resize(traced[str(replace(plan.name, imgsz=None))].graph, network, imgsz=imgsz)
+        traced[name] = _Traced(name, network, graph, imgsz)
+    return traced
+
+
+def _space(recipe: Recipe, base: _Traced, *, overhead: int) -> Space:
+    return Space(base.graph, base=base.name, align=recipe.align, keep_min=recipe.keep_min, size_overhead=overhead)
+
+
+def _measure_parent(
+    recipe: Recipe, inputs: Inputs, space: Space, graph: ChannelGraph, /
+) -> tuple[int, dict[str, float]]:
+    """Return the bytes of the parent's ONNX file that are no weights, and its latency if that is limited."""
     with tempfile.TemporaryDirectory() as folder:
         path = export_onnx(inputs.parent, Path(folder) / "parent.onnx", imgsz=recipe.imgsz)
-        overhead = path.stat().st_size - round(bare.costs(bare.parent)["size_mb"] * 1e6)
-        space = Space(graph, align=recipe.align, keep_min=recipe.keep_min, size_overhead=overhead)
-        costs = space.costs(space.parent)
+        overhead = path.stat().st_size - round(space.costs(space.parent)["size_mb"] * 1e6)
         if inputs.device is not None:
-            costs["latency_ms"] = inputs.device.latency(space, graph)([space.parent])[0]["latency_ms"]
-        elif recipe.latency_ms is not None:
-            costs["latency_ms"] = measure_latency(path, threads=1).median_ms
-    return space, costs
+            return overhead, {"latency_ms": inputs.device.latency(space, graph)([space.parent])[0]["latency_ms"]}
+        if recipe.latency_ms is not None:
+            return overhead, {"latency_ms": measure_latency(path, threads=1).median_ms}
+    return overhead, {}
 
 
-def _check_reach(recipe: Recipe, space: Space, keys: tuple[str, ...]) -> None:
+def _reach(spaces: Iterable[Space]) -> dict[str, tuple[float, float]]:
+    """Return the smallest value of each cost in any of `spaces`, and the largest of the first, which is the parent."""
+    every = [space.reach() for space in spaces]
+    return {name: (min(reach[name][0] for reach in every), high) for name, (_, high) in every[0].items()}
+
+
+def _check_reach(recipe: Recipe, spaces: Iterable[Space], keys: tuple[str, ...]) -> None:
     """Make sure that the limits named `keys` can be met.
 
     Raises:
         OutOfReach: one cannot; the message gives the interval in the key's own unit and in percent.
     """
-    reach = space.reach()
+    reach = _reach(spaces)
     for key in keys:
         low, high = reach["macs_g" if key == "gflops" else key]
         limit = _resolve(recipe, {name: ends[1] for name, ends in reach.items()}, (key,))
@@ -198,6 +261,10 @@ def _device(recipe: Recipe, parent: str) -> DeviceFile | None:
     """Return the device file that `recipe` names, made for these weights and fit for what is asked of it."""
     if recipe.device_file is None:
         return None
+    if len(recipe.backbones) > 1 or recipe.depth or recipe.image_sizes:
+        raise BadInput(
+            "device_file is of the user's own network at one size: leave out backbones, depth and image_sizes"
+        )
     device = read_device_file(Path(recipe.device_file))
     device.check_use(parent=parent, imgsz=recipe.imgsz, threads=1)
     warning = device.foreign()

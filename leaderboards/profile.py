@@ -1,5 +1,7 @@
 """What a space holds and which budgets it can reach, before anything is searched."""
 
+import math
+
 from rich.console import Console
 from rich.table import Table
 
@@ -16,9 +18,10 @@ def profile(problem: Problem, /) -> Facts:
         "train": len(problem.inputs.dataset.train),
         "val": len(problem.inputs.dataset.val),
         "parent": dict(problem.parent_costs),
-        "reach": {name: list(ends) for name, ends in problem.space.reach().items()},
+        "reach": {name: list(ends) for name, ends in problem.reach().items()},
         "limits": dict(problem.limits),
-        "n_candidates_log10": round(problem.space.log10_size(), 1),
+        "bases": list(problem.bases),
+        "n_candidates_log10": round(log10_size(problem), 1),
         "blocks": [
             {"name": gene.name, "channels": gene.size, "parts": parts[gene.name], "options": list(gene.options)}
             for gene in problem.space.genes
@@ -34,13 +37,15 @@ def write_terminal(problem: Problem, console: Console, /) -> None:
     console.print(
         f"{len(problem.inputs.dataset.train)} train and {len(problem.inputs.dataset.val)} val images, "
         f"{len(problem.inputs.dataset.names)} classes; {len(space.genes)} blocks, "
-        f"about 10^{space.log10_size():.0f} candidates"
+        f"about 10^{log10_size(problem):.0f} candidates"
     )
     reach = Table("cost", "smallest", "parent", "smallest / parent", "limit", title="budgets in reach")
-    for name, (low, high) in space.reach().items():
+    for name, (low, high) in problem.reach().items():
         limit = problem.limits.get(name)
         reach.add_row(name, f"{low:.4g}", f"{high:.4g}", f"{low / high:.0%}", "" if limit is None else f"{limit:.4g}")
     console.print(reach)
+    if len(problem.bases) > 1:
+        console.print(f"{len(problem.bases)} bases: {', '.join(problem.bases)}", markup=False)
     blocks = Table("block", "channels", "may keep", title="what can be cut")
     for gene, block in zip(space.genes, problem.graph.blocks, strict=True):
         halves = f" x {block.parts}" if block.parts > 1 else ""
@@ -50,3 +55,9 @@ def write_terminal(problem: Problem, console: Console, /) -> None:
         console.print(f"kept whole: {name}, {why}", markup=False)
     for warning in problem.inputs.dataset.warnings:
         console.print(f"warning: {warning}", markup=False)
+
+
+def log10_size(problem: Problem, /) -> float:
+    """Return the decimal logarithm of the number of candidates of all bases."""
+    sizes = [base.space.log10_size() for base in problem.bases.values()]
+    return max(sizes) + math.log10(sum(10 ** (size - max(sizes)) for size in sizes))

@@ -19,6 +19,7 @@ from spaces.files import write_atomic
 
 LIBRARIES = ("torch", "ultralytics", "ray", "onnxruntime", "numpy", "torchvision")
 SPACE = "space"
+NO_PT = 'no model.pt (Ultralytics has no class for this kind of network; `YOLO("model.onnx")` predicts)'
 
 
 def publish(folder: Path, /) -> Leaderboard:
@@ -37,7 +38,8 @@ def publish(folder: Path, /) -> Leaderboard:
     write_atomic(folder / "report.html", report)
     for entry in board.entries:
         if entry.quality is not None and (folder / "models" / entry.id).is_dir():
-            write_atomic(folder / "models" / entry.id / "card.md", card(entry, board))
+            models = folder / "models" / entry.id
+            write_atomic(models / "card.md", card(entry, board, has_pt=not _lacks_pt(models)))
     return board
 
 
@@ -76,13 +78,14 @@ def environment() -> dict[str, str]:
     return facts | {name: version(name) for name in LIBRARIES}
 
 
-def card(entry: Entry, board: Leaderboard, /) -> str:
-    """Return the model card of one row, in Markdown."""
+def card(entry: Entry, board: Leaderboard, /, *, has_pt: bool = True) -> str:
+    """Return the model card of one row, in Markdown; `has_pt` is whether its model.pt could be written."""
     quality, parent = entry.quality, board.parent.quality
     assert quality is not None
     beside = f" (parent {parent.map50_95:.3f})" if parent is not None and entry.id != PARENT else ""
     widths = ", ".join(f"{name} {value}" for name, value in entry.candidate.picks) or "as in the parent"
     fp32_time = f"{quality.latency_ms:.2f} ({quality.latency_p95_ms:.2f})"
+    pt = 'model.pt (`YOLO("model.pt")`)' if has_pt else NO_PT
     int8_time = f"{quality.int8_latency_ms:.2f} ({quality.int8_latency_p95_ms:.2f})"
     return f"""# {entry.id}
 
@@ -99,9 +102,14 @@ largest output. INT8: convolutions run as integers; what comes after the head's 
 
 Channels kept where they differ from the parent: {widths}.
 
-Files: model.safetensors + architecture.json (load without pickle), model.pt (`YOLO("model.pt")`), model.onnx,
+Files: model.safetensors + architecture.json (load without pickle), {pt}, model.onnx,
 model_int8.onnx. Licence: AGPL-3.0 (Ultralytics).
 """
+
+
+def _lacks_pt(models: Path) -> bool:
+    """Return whether a row's folder has every file but model.pt, which cannot be written for every network."""
+    return (models / "model.onnx").exists() and not (models / "model.pt").exists()
 
 
 def _stages(quality: Quality) -> str:
@@ -149,6 +157,8 @@ def export_row(folder: Path, row: str | None, file_format: str, /) -> Path:
     models = folder / "models" / row
     ready = {"onnx": models / "model.onnx", "int8": models / "model_int8.onnx", "pt": models / "model.pt"}
     source = ready.get(file_format, models / "model.pt")
+    if not source.exists() and _lacks_pt(models):
+        raise BadInput(f"format={file_format} needs model.pt, and this row has {NO_PT}; there are onnx and int8")
     if not source.exists():
         raise BadInput(f"{str(source)!r} is not there; a report made from a journal alone has no models")
     return source if file_format in ready else export_other(source, file_format, models)

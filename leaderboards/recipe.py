@@ -13,12 +13,16 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from evaluators.metric import LABELLED, MAP, RANKING
 from leaderboards.entry import Entry
+from spaces.backbones.trunks import TRUNKS
+from spaces.base import SAME
 from spaces.build import Recovery
 from spaces.errors import BadInput
 from spaces.importance import Importance
+from spaces.precision import Precision, native_precision
 
 EMBEDDED = "digits"
 LIMITS = ("gflops", "macs_g", "params_m", "size_mb", "latency_ms")
+LISTS = ("backbones", "bits", "image_sizes")
 WHERE = ("workers", "ray_address", "device", "out")  # where a run happens does not change what it is
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -38,6 +42,13 @@ def _amount(value: object) -> str:
 def _image_size(value: int) -> int:
     if value % 32 or not 32 <= value <= 4096:
         raise ValueError("must be a multiple of 32 from 32 to 4096")
+    return value
+
+
+def _backbones(value: tuple[str, ...]) -> tuple[str, ...]:
+    known = (SAME, *TRUNKS)
+    if not value or len(set(value)) < len(value) or not set(value) <= set(known):
+        raise ValueError(f"must be some of {', '.join(known)}, each once")
     return value
 
 
@@ -81,12 +92,17 @@ class Recipe(BaseModel):
     allow_foreign_device: bool = False
     keep_min: float = Field(0.2, gt=0, le=1)
     align: int = Field(8, ge=1, le=64)
-    backbones: tuple[Literal["same"], ...] = ("same",)
+    backbones: Annotated[tuple[str, ...], AfterValidator(_backbones)] = (SAME,)
+    depth: int = Field(0, ge=0, le=100)
+    graft_epochs: int = Field(10, ge=1, le=10_000)
+    backbone_weights: str | None = None
+    image_sizes: tuple[Annotated[int, AfterValidator(_image_size)], ...] = ()
     bits: Annotated[tuple[int, ...], AfterValidator(_no_bits)] = ()
     strategy: Literal["informed", "nsga2", "random"] = "informed"
     proxy: Annotated[str, AfterValidator(_ranking)] = MAP.name
     importance: Importance = Importance.GREEDY
     recovery: Recovery = Recovery.RECONSTRUCT
+    precision: Precision = Field(default_factory=native_precision)
     candidates: int = Field(120, ge=1, le=1_000_000)
     front: int = Field(4, ge=1, le=1000)
     finetune_epochs: int = Field(10, ge=0, le=10_000)
@@ -157,7 +173,7 @@ def read_recipe(words: Sequence[str]) -> Recipe:
     for key in given:
         if key not in Recipe.model_fields:
             raise BadInput(f"config: unknown key {key!r:.60}{_nearest(key, list(Recipe.model_fields))}")
-    given |= {key: _listed(value) if key in ("backbones", "bits") else value for key, value in pairs.items()}
+    given |= {key: _listed(value) if key in LISTS else value for key, value in pairs.items()}
     weights, data = given.get("weights", EMBEDDED), given.get("data", EMBEDDED)
     if (weights == EMBEDDED) != (data == EMBEDDED):
         missing = "data" if data == EMBEDDED else "weights"

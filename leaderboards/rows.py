@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from evaluators.dataset import Sample
 from evaluators.latency import measure_latency
@@ -59,32 +60,40 @@ def finish_rows(
     watcher.stage("timing the rows, one at a time")
     typical = problem.inputs.dataset.val[0]
     for row in missing:
-        proxy = _proxy(scored[row], recipe)
-        entry = _entry(row, candidates[row], errors[row], proxy, recipe, models / row, typical)
+        made = _Made(row, candidates[row], errors[row], problem.bases[candidates[row].base].imgsz, models / row)
+        entry = _entry(made, recipe, typical, proxy=_proxy(scored[row], recipe))
         journal.append("entry", entry.to_json())
 
 
-def _entry(
-    row: str, candidate: Candidate, error: str, proxy: float | None, recipe: Recipe, folder: Path, typical: Sample, /
-) -> Entry:
-    measured = None if error else json.loads((folder / MEASURED).read_text(encoding="utf-8"))
+class _Made(NamedTuple):
+    """A row whose files are written, or whose making failed with `error`."""
+
+    row: str
+    candidate: Candidate
+    error: str
+    imgsz: int
+    folder: Path
+
+
+def _entry(made: _Made, recipe: Recipe, typical: Sample, /, *, proxy: float | None) -> Entry:
+    measured = None if made.error else json.loads((made.folder / MEASURED).read_text(encoding="utf-8"))
     quality = None
     if measured is not None:
         own = {name: value for name, value in measured.items() if name not in ("epochs", "seconds")}
-        quality = Quality(**own, **_times(folder, typical, recipe.imgsz))
+        quality = Quality(**own, **_times(made.folder, typical, made.imgsz))
     return Entry(
-        id=row,
-        candidate=candidate,
-        strategy=PARENT if row == PARENT else recipe.strategy,
+        id=made.row,
+        candidate=made.candidate,
+        strategy=PARENT if made.row == PARENT else recipe.strategy,
         status=Status.FAILED if quality is None else Status.DONE,
         proxy=proxy,
         proxy_name=recipe.proxy,
-        imgsz=recipe.imgsz,
+        imgsz=made.imgsz,
         seed=recipe.seed,
         epochs=0 if measured is None else int(measured["epochs"]),
         seconds=0.0 if measured is None else float(measured["seconds"]),
         quality=quality,
-        error=error,
+        error=made.error,
     )
 
 

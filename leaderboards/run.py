@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from evaluators.images import Images, load_images
 from evaluators.metric import MACS, METRICS, Metric
 from evaluators.result import Result, Status
 from leaderboards.leaderboard import Leaderboard
@@ -21,6 +20,7 @@ from leaderboards.prepare import Inputs, Problem
 from leaderboards.publish import SPACE, publish
 from leaderboards.recipe import Recipe
 from leaderboards.rows import finish_rows
+from leaderboards.studies import graft_backbones, make_workshop
 from leaderboards.watcher import Watcher
 from leaderboards.worker import Workshop, make_measure
 from search import on_ray
@@ -35,7 +35,7 @@ from spaces.allocation import InformedSpace
 from spaces.errors import BadInput, NothingFeasible
 from spaces.files import write_atomic
 from spaces.space import ARITHMETIC_COSTS
-from spaces.study import Study, load_study, save_study, study_parent
+from spaces.union import Bred, Union
 
 LOWEST_SHARE = 0.5  # the first generation of a search for a front starts at half the budget
 DEADLINE_S = 600.0  # for one candidate
@@ -58,8 +58,9 @@ def run(recipe: Recipe, problem: Problem, watcher: Watcher, /) -> Leaderboard:
             problem = _settle(recipe, problem, journal)
             for note in missing_images(recipe, problem.inputs):
                 watcher.stage(note)
-            watcher.stage("studying the parent")
-            workshop = make_workshop(recipe, problem, kept=folder / "study.safetensors")
+            grafted = graft_backbones(recipe, problem, watcher)
+            watcher.stage("studying the parent" if len(problem.bases) == 1 else f"studying {len(problem.bases)} bases")
+            workshop = make_workshop(recipe, problem, grafted=grafted, folder=folder)
             results = _search(recipe, problem, workshop, journal, watcher)
             front = pick_front(results, _objectives(recipe, problem), recipe.front)
             if not front:
@@ -109,10 +110,10 @@ def pick_front(results: Sequence[Result], objectives: tuple[Metric, ...], n: int
 def _search(recipe: Recipe, problem: Problem, workshop: Workshop, journal: Journal, watcher: Watcher) -> list[Result]:
     n_known = len(journal.results)
     watcher.stage(f"searching {recipe.candidates} candidates by {recipe.strategy}, {n_known} known already")
-    images = load_images(problem.inputs.holdout.search, imgsz=recipe.imgsz)
     is_here = recipe.workers == 1 and recipe.ray_address is None
     device = recipe.torch_device if is_here else recipe.worker_device
-    make = partial(make_measure, workshop, images, problem.budget, device, proxy=recipe.proxy)
+    holdout = problem.inputs.holdout.search
+    make = partial(make_measure, workshop, holdout, problem.budget, device=device, proxy=recipe.proxy)
     is_complete = n_known >= recipe.candidates
     executor: Executor = (
         InProcess(_no_measure if is_complete else make())
@@ -121,7 +122,7 @@ def _search(recipe: Recipe, problem: Problem, workshop: Workshop, journal: Journ
     )
     try:
         return search(
-            _strategy(recipe, problem, workshop.study),
+            _strategy(recipe, problem, workshop),
             executor,
             journal,
             n_candidates=recipe.candidates,
@@ -132,53 +133,27 @@ def _search(recipe: Recipe, problem: Problem, workshop: Workshop, journal: Journ
         executor.close()
 
 
-def _strategy(recipe: Recipe, problem: Problem, study: Study) -> Strategy:
+def _strategy(recipe: Recipe, problem: Problem, workshop: Workshop) -> Strategy:
     limits = {name: limit for name, limit in problem.limits.items() if name in ARITHMETIC_COSTS}
     if not limits or "latency_ms" in problem.limits:
         share = problem.limits.get("latency_ms", np.inf) / problem.parent_costs.get("latency_ms", 1.0)
         first_guess = min(1.0, share) * problem.parent_costs[MACS.name]  # latency about follows MACs
-        limits[MACS.name] = max(min(first_guess, limits.get(MACS.name, np.inf)), problem.space.reach()[MACS.name][0])
+        limits[MACS.name] = max(min(first_guess, limits.get(MACS.name, np.inf)), problem.reach()[MACS.name][0])
+    searched = [str(plan.name) for plan in problem.plans if plan.name.backbone in recipe.backbones]
+    spaces = {name: problem.bases[name].space for name in searched}
+    bred: Mapping[str, Bred] = spaces
+    if recipe.strategy == "informed":
+        bred = {name: InformedSpace(space, workshop.bases[name].study.losses) for name, space in spaces.items()}
+    union = Union(spaces, bred)
     if recipe.strategy == "random":
-        return RandomSearch(problem.space, limits)
-    space = InformedSpace(problem.space, study.losses) if recipe.strategy == "informed" else problem.space
-    return NSGA2(space, limits, _objectives(recipe, problem), budget=problem.budget, spread=LOWEST_SHARE)
+        return RandomSearch(union, limits)
+    return NSGA2(union, limits, _objectives(recipe, problem), budget=problem.budget, spread=LOWEST_SHARE)
 
 
 def _objectives(recipe: Recipe, problem: Problem) -> tuple[Metric, ...]:
     """Return the proxy and the limited costs; MACs where nothing is limited."""
     costs = tuple(METRICS[name] for name in problem.limits) or (MACS,)
     return (METRICS[recipe.proxy], *costs)
-
-
-def make_workshop(recipe: Recipe, problem: Problem, /, *, kept: Path | None = None) -> Workshop:
-    """Return what workers build candidates with; its calibration images are of train, outside the hold-out.
-
-    Args:
-        kept: where the study of the parent is read from, or written to if it is not there yet: a resumed search must
-            not depend on how this machine rounds.
-
-    Raises:
-        BadInput: the parent computes NaN or infinity on the calibration images.
-    """
-    inputs, rest = problem.inputs, problem.inputs.holdout.rest
-    order = np.random.default_rng([recipe.seed, 1]).permutation(len(rest))[: recipe.calibration_images]
-    calibration = load_images([rest[index] for index in order], imgsz=recipe.imgsz)
-    study = None if kept is None else load_study(kept, problem.graph)
-    if study is None:
-        study = _study(recipe, problem, calibration)
-        if kept is not None:
-            save_study(study, kept)
-    return Workshop(
-        inputs.parent, problem.graph, problem.space, calibration, study, recipe.recovery, device=inputs.device
-    )
-
-
-def _study(recipe: Recipe, problem: Problem, calibration: Images) -> Study:
-    images, parent = calibration.tensor(), problem.inputs.parent
-    try:
-        return study_parent(parent, problem.graph, images, importance=recipe.importance, seed=recipe.seed)
-    except FloatingPointError as error:
-        raise BadInput(f"weights {recipe.weights!r} fail on the calibration images: {error}") from error
 
 
 def missing_images(recipe: Recipe, inputs: Inputs, /) -> list[str]:

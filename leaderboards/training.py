@@ -62,7 +62,7 @@ class TrainingRecipe:
 class Lesson(Protocol):
     """What one network, given when the lesson was made, is trained towards."""
 
-    def __call__(self, images: Tensor, targets: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    def __call__(self, images: Tensor, targets: Mapping[str, Tensor], /) -> Mapping[str, Tensor]:
         """Return the parts of the loss of one batch by name, each a scalar; training descends their sum."""
         ...
 

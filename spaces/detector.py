@@ -1,16 +1,13 @@
 """Detectors in and out of files, without ever running what a file says.
 
-A `.pt` is read by torch's weights-only unpickler with Ultralytics' allow-list; a folder of ours holds
-`model.safetensors` and `architecture.json`. Either way the network is built here, from a checked description and
-tensors: the description gives the layers, the tensors give the widths.
+A `.pt` is read by torch's weights-only unpickler (checkpoint.py); a folder of ours holds `model.safetensors` and
+`architecture.json`. Either way the network is built here, from a checked description and tensors: the description
+gives the layers, the tensors give the widths. A description with anchors is a specification of the original YOLOv5.
 """
 
 import hashlib
 import json
-import pickle
 import re
-import warnings
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,19 +20,21 @@ from safetensors.torch import save as tensor_bytes
 from torch import Tensor, nn
 from ultralytics.cfg import get_cfg
 from ultralytics.nn import modules as ultralytics_modules
-from ultralytics.nn.modules.head import Detect
-from ultralytics.nn.tasks import DetectionModel, torch_safe_load
+from ultralytics.nn.tasks import DetectionModel
 
+from spaces.backbones.swap import BACKBONE_NAME, swap_backbone
 from spaces.candidate import Candidate
+from spaces.checkpoint import MAX_JSON, check_archive, read_ultralytics
 from spaces.errors import BadInput
 from spaces.files import write_atomic
 from spaces.subnet import install
+from spaces.yolov5.detector import LAYERS, AnchorDetector
+from spaces.yolov5.legacy import is_legacy, read_legacy
+from spaces.yolov5.spec import read_spec
 
 FORMAT = "yolo-budget-search/1"
 _ACTIVATION = re.compile(r"(torch\.)?nn\.[A-Z][A-Za-z0-9]*\(((inplace=)?(True|False)|[0-9.]*)\)")
 _PLAIN_LAYERS = ("nn.Upsample", "nn.Identity", "nn.Conv2d", "nn.BatchNorm2d", "nn.MaxPool2d", "nn.ZeroPad2d")
-_ORIGINAL_YOLOV5 = "is of the original yolov5 repository, which cannot be opened yet; use the 'u' model (yolov5nu.pt)"
-_MAX_JSON_BYTES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Architecture:
     """What a network is apart from its tensors.
 
     Attributes:
-        yaml: the Ultralytics model description: backbone, head, scale.
+        yaml: the Ultralytics model description: backbone, head, scale; or with anchors, one of `spaces.yolov5.spec`.
         names: the classes in the order of their ids.
         candidate: which sub-network of its parent it is.
     """
@@ -85,10 +84,9 @@ def build_detector(architecture: Architecture, tensors: Mapping[str, Tensor], /)
     n_classes = len(architecture.names)
     if odd := next((name for name, tensor in tensors.items() if not tensor.isfinite().all()), None):
         raise BadInput(f"the weights hold NaN or infinity, first in {odd}")
-    try:
-        plain = DetectionModel({**architecture.yaml, "nc": n_classes}, ch=3, nc=n_classes, verbose=False)
-    except (TypeError, ValueError, RuntimeError, KeyError, IndexError, AttributeError) as error:
-        raise BadInput(f"the architecture cannot be built: {error!s:.100}") from error
+    plain = _untrained({**architecture.yaml, "nc": n_classes}, n_classes)
+    if BACKBONE_NAME in architecture.yaml:
+        plain = swap_backbone(plain, str(architecture.yaml[BACKBONE_NAME]))
     plain.names = dict(enumerate(architecture.names))
     plain.args = get_cfg()  # the gains of the training loss
     try:
@@ -102,7 +100,9 @@ def build_detector(architecture: Architecture, tensors: Mapping[str, Tensor], /)
 
 
 def load_detector(path: Path, /) -> tuple[DetectionModel, Architecture]:
-    """Return the detector in `path`, a `.pt` of Ultralytics or a folder of ours, in float32 and eval mode.
+    """Return the detector in `path`, in float32 and eval mode.
+
+    It is a `.pt` of Ultralytics or of the original YOLOv5, or a folder of ours.
 
     Raises:
         BadInput: missing, damaged, of another kind or task, or not loadable without running foreign code.
@@ -116,14 +116,12 @@ def load_detector(path: Path, /) -> tuple[DetectionModel, Architecture]:
     if path.is_dir() or path.name in ("architecture.json", "model.safetensors"):
         return _load_folder(path if path.is_dir() else path.parent)
     if path.suffix != ".pt":
-        raise BadInput(f"weights: {str(path)!r} must be an Ultralytics .pt file or a folder with architecture.json")
-    network = _unpickle(path)
-    names = network.names if isinstance(network.names, dict) else dict(enumerate(network.names))
-    if sorted(names) != list(range(len(names))):
-        raise BadInput(f"weights: {str(path)!r} has class ids {sorted(names)!r:.60}, expected 0 to {len(names) - 1}")
-    record = json.loads(json.dumps({"yaml": network.yaml, "names": [str(names[i]) for i in range(len(names))]}))
+        raise BadInput(f"weights: {str(path)!r} must be a .pt of Ultralytics or YOLOv5, or a folder of ours")
+    check_archive(path)
+    checkpoint = read_legacy(path) if is_legacy(path) else read_ultralytics(path)
+    record = {"yaml": checkpoint.yaml, "names": list(checkpoint.names)}
     architecture = Architecture.from_json({**record, "candidate": Candidate("same", ()).to_json()})
-    return build_detector(architecture, network.state_dict()), architecture
+    return build_detector(architecture, checkpoint.tensors), architecture
 
 
 def save_detector(model: DetectionModel, folder: Path, /, *, candidate: Candidate, is_half: bool = False) -> None:
@@ -148,8 +146,8 @@ def _load_folder(folder: Path) -> tuple[DetectionModel, Architecture]:
     for path in (description, weights):
         if not path.is_file():
             raise BadInput(f"weights: {str(path)!r} not found")
-    if description.stat().st_size > _MAX_JSON_BYTES:
-        raise BadInput(f"weights: {str(description)!r} is larger than {_MAX_JSON_BYTES} bytes")
+    if description.stat().st_size > MAX_JSON:
+        raise BadInput(f"weights: {str(description)!r} is larger than {MAX_JSON} bytes")
     try:
         record = json.loads(description.read_text(encoding="utf-8"))
         payload = weights.read_bytes()
@@ -164,53 +162,19 @@ def _load_folder(folder: Path) -> tuple[DetectionModel, Architecture]:
     return build_detector(architecture, tensors), architecture
 
 
-def _unpickle(path: Path) -> DetectionModel:
-    if not zipfile.is_zipfile(path):  # what torch.save writes; older and foreign pickles are not even opened
-        raise BadInput(f"weights: {str(path)!r} {_reason('')}")
+def _untrained(yaml: Mapping[str, object], n_classes: int) -> DetectionModel:
+    if "anchors" in yaml:
+        return AnchorDetector(yaml)
     try:
-        with zipfile.ZipFile(path) as archive:
-            if (damaged := archive.testzip()) is not None:
-                raise BadInput(f"weights: {str(path)!r} is damaged, first in {damaged}")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            if any(name.startswith("models.") for name in torch.serialization.get_unsafe_globals_in_checkpoint(path)):
-                raise BadInput(f"weights: {str(path)!r} {_ORIGINAL_YOLOV5}")
-            checkpoint, _ = torch_safe_load(path, safe_only=True)
-    except ModuleNotFoundError as error:
-        raise BadInput(f"weights: {str(path)!r} needs code that is not Ultralytics' ({error.name}); refused") from error
-    except (
-        TypeError,
-        RuntimeError,
-        pickle.UnpicklingError,
-        EOFError,
-        OSError,
-        ValueError,
-        AttributeError,
-        zipfile.BadZipFile,
-    ) as error:
-        raise BadInput(f"weights: {str(path)!r} {_reason(str(error))}") from error
-    network = checkpoint.get("ema") or checkpoint.get("model")
-    if not isinstance(network, nn.Module):
-        raise BadInput(f"weights: {str(path)!r} holds no network (a bare state dict?); save it with YOLO.save()")
-    if type(network) is not DetectionModel or not any(isinstance(layer, Detect) for layer in network.modules()):
-        raise BadInput(f"weights: {str(path)!r} is a {type(network).__name__}; only detection models are supported")
-    if checkpoint.get("modelopt") or not any(isinstance(layer, nn.BatchNorm2d) for layer in network.modules()):
-        raise BadInput(
-            f"weights: {str(path)!r} is fused or quantized; BatchNorm is needed, take the training checkpoint"
-        )
-    return network
-
-
-def _reason(message: str) -> str:
-    """Return in a few words why torch or Ultralytics refused a file."""
-    if "TorchScript" in message:
-        return "is a TorchScript archive; take the .pt checkpoint it was exported from"
-    if "references types outside" in message or "Unsupported" in message:
-        return "contains code that is not Ultralytics'; refused, nothing of it was run"
-    return "is no readable checkpoint: empty, truncated or another format"
+        return DetectionModel(dict(yaml), ch=3, nc=n_classes, verbose=False)
+    except (TypeError, ValueError, RuntimeError, KeyError, IndexError, AttributeError) as error:
+        raise BadInput(f"the architecture cannot be built: {error!s:.100}") from error
 
 
 def _check_layers(yaml: Mapping[str, object]) -> None:
+    if "anchors" in yaml:
+        read_spec(yaml, tuple(LAYERS))
+        return
     activation = yaml.get("activation")
     if activation is not None and not (isinstance(activation, str) and _ACTIVATION.fullmatch(activation)):
         raise BadInput(f"activation must be a layer of torch.nn, got {activation!r:.60}")

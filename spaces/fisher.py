@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from spaces.outputs import box_values, deployed_logits
 from spaces.patches import by_place, fitted_layers
 
 CLASS_GAIN, BOX_GAIN = 0.5, 1.5  # the task loss's own weights of its class and its box distribution term
@@ -79,10 +80,10 @@ def surprise(raw: Mapping[str, object], generator: torch.Generator, /) -> Tensor
 
 
 def _branches(raw: Mapping[str, object]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the scores (B, classes, A) and the boxes (B, 4 * bins, A) of each head of an end-to-end detector."""
+    """Yield the scores (B, classes, A) and the boxes (B, 4 * bins, A) of each branch of a head."""
     for branch in raw.values() if "one2many" in raw else [raw]:
         assert isinstance(branch, Mapping)
-        yield branch["scores"], branch["boxes"]
+        yield deployed_logits(branch), box_values(branch)
 
 
 def _branch_surprise(scores: Tensor, boxes: Tensor, generator: torch.Generator) -> Tensor:
@@ -93,7 +94,7 @@ def _branch_surprise(scores: Tensor, boxes: Tensor, generator: torch.Generator) 
     classes = functional.binary_cross_entropy_with_logits(scores, seen, reduction="sum")
     weight = chances.amax(1, keepdim=True).sqrt()  # (B, 1, A)
     batch, n_channels, n_anchors = boxes.shape
-    if n_channels == 4:  # the edge itself, taken for the mean of a unit normal distribution
+    if n_channels == 4:  # the value itself, taken for the mean of a unit normal distribution
         edges = boxes * torch.randn(boxes.shape, generator=generator, device=boxes.device)
     else:
         log_chances = boxes.reshape(batch, 4, n_channels // 4, n_anchors).log_softmax(2)

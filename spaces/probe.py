@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from spaces.errors import BadInput
 from spaces.graph import ChannelGraph
 from spaces.importance import l1
+from spaces.outputs import TENSORS
 from spaces.subnet import Chosen, choose_channels, install, mask_tensors, skeleton_of, slice_tensors
 
 TOLERANCE = 1e-4  # of the largest output; float32 leaves about 1e-6
@@ -77,7 +78,7 @@ class _Tester:
         """Return the decoded predictions and, apart, the raw ones: a shift in one must not hide in the other."""
         decoded, raw = install(self._skeleton, tensors)(self._image)
         branches = raw.values() if "one2many" in raw else [raw]
-        return [decoded, *(branch[name] for branch in branches for name in ("boxes", "scores"))]
+        return [decoded, *(branch[name] for branch in branches for name in TENSORS if name in branch)]
 
 
 def _search_culprits_(

@@ -6,7 +6,7 @@ inherited weights, on what its input has become by then. BatchNorm statistics ar
 Errors of earlier layers are thus seen, and made good, by later ones.
 
 One-shot: the same for each layer by itself, as if its input were the parent's, from the parent's covariances alone.
-No image passes through the network but to re-estimate BatchNorm.
+No image passes through the network.
 
 Source of the idea for single layers: He 2017, Channel pruning (arXiv:1707.06168); Luo 2017, ThiNet
 (arXiv:1707.06342); Frantar 2022, Optimal Brain Compression (arXiv:2208.11580).
@@ -21,7 +21,6 @@ from torch import Tensor, nn
 
 from spaces.calibration import calibrate_bn_
 from spaces.covariance import Covariance, kept_columns, root_of
-from spaces.graph import ChannelGraph
 from spaces.patches import (
     FittedLayer,
     fitted_layers,
@@ -31,10 +30,10 @@ from spaces.patches import (
     set_weights_,
     weight_matrix,
 )
-from spaces.subnet import Chosen, kept_indices
+from spaces.precision import Precision, exact_products
+from spaces.subnet import Kept
 
 RIDGE = 0.1  # of the mean variance of the inputs; .05 to .2 differ by less than .01 mAP on digits, .4 loses .025
-BATCH = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,44 +65,45 @@ def observe(parent: nn.Module, images: Tensor, places: Mapping[str, Tensor], /) 
     return Reference(images, targets, places)
 
 
-def reconstruct_(subnet: nn.Module, graph: ChannelGraph, chosen: Chosen, reference: Reference, /) -> None:
+def reconstruct_(
+    subnet: nn.Module, kept: Kept, reference: Reference, /, *, precision: Precision = Precision.FLOAT32
+) -> None:
     """Give `subnet` the weights and the BatchNorm statistics that come closest to its parent's, in place.
+
+    Args:
+        kept: the parent's indices that each of its dimensions has, as of `kept_indices`.
 
     Raises:
         FloatingPointError: the activations are not finite.
     """
-    kept = kept_indices(graph, chosen)
 
     def solve(name: str, layer: FittedLayer, inputs: tuple[Tensor]) -> None:
         target = reference.targets[name]
         index = kept.get((f"{name}.weight", 0))
         if index is not None:
             target = target[:, torch.from_numpy(index).to(target.device)]
-        _fit_(layer, inputs_at(inputs[0], layer, reference.places[name]), target)
+        with exact_products():
+            _fit_(layer, inputs_at(inputs[0], layer, reference.places[name]).float(), target)
 
     layers = fitted_layers(subnet)
     with removed_after(layers[name].register_forward_pre_hook(partial(solve, name)) for name in reference.targets):
-        calibrate_bn_(subnet, [reference.images])
+        calibrate_bn_(subnet, [reference.images], precision=precision)
 
 
 @torch.no_grad()
 def reconstruct_once_(
-    subnet: nn.Module,
-    parent: nn.Module,
-    graph: ChannelGraph,
-    chosen: Chosen,
-    covariances: Mapping[str, Covariance],
-    images: Tensor,
+    subnet: nn.Module, kept: Kept, parent: nn.Module, /, *, covariances: Mapping[str, Covariance]
 ) -> None:
     """Give `subnet` the weights that make good, layer by layer, what is cut from its parent's inputs, in place.
 
+    Its BatchNorm statistics are left as they are, to be re-estimated afterwards.
+
     Args:
-        images: calibration images, from which the BatchNorm statistics are re-estimated afterwards.
+        kept: the parent's indices that each of its dimensions has, as of `kept_indices`.
 
     Raises:
         FloatingPointError: the covariances are not finite.
     """
-    kept = kept_indices(graph, chosen)
     originals = fitted_layers(parent)
     layers = fitted_layers(subnet)
     for name in covariances:
@@ -117,7 +117,6 @@ def reconstruct_once_(
         weights = weights if made is None else weights[:, torch.from_numpy(made).to(weights.device)]
         fitted, shift = covariances[name].fit(weights, columns)
         set_weights_(layer, fitted, None if layer.bias is None else layer.bias + shift)
-    calibrate_bn_(subnet, images.split(BATCH))
 
 
 def _fit_(layer: FittedLayer, inputs: Tensor, target: Tensor) -> None:

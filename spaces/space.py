@@ -110,6 +110,16 @@ class Space:
             keep[index] = value
         return keep
 
+    def shares(self, candidate: Candidate, /) -> dict[str, float]:
+        """Return the fraction that `candidate` keeps of each block, by name."""
+        keep = self.decode(candidate)
+        return {gene.name: float(k / gene.size) for gene, k in zip(self.genes, keep, strict=True)}
+
+    def adopt(self, shares: Mapping[str, float], /) -> Candidate:
+        """Return the candidate that keeps these fractions of the blocks of these names, and all of the others."""
+        wanted = np.array([gene.size * shares.get(gene.name, 1.0) for gene in self.genes])
+        return self.encode(self._rounded(wanted))
+
     def costs(self, candidate: Candidate, /) -> dict[str, float]:
         """Return macs_g, params_m and size_mb (fp32, BatchNorm folded) of `candidate`."""
         keep = self.decode(candidate)[None]

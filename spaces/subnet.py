@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from ultralytics.nn.modules.block import C2f
 
-from spaces.graph import ChannelGraph
+from spaces.graph import ChannelGraph, Use
 from spaces.importance import Scores
 
 Chosen = tuple[NDArray[np.bool_], ...]  # for each block, which of its parts * size channels stay
+Kept = Mapping[Use, NDArray[np.int64]]  # for each dimension that may be cut, the parent's indices that stay
 
 
 def choose_channels(graph: ChannelGraph, scores: Scores, keep: NDArray[np.int64], /) -> Chosen:
@@ -35,7 +36,7 @@ def slice_tensors(tensors: Mapping[str, Tensor], graph: ChannelGraph, chosen: Ch
     return {name: tensor.clone() if tensor is tensors[name] else tensor for name, tensor in sliced.items()}
 
 
-def kept_indices(graph: ChannelGraph, chosen: Chosen, /) -> dict[tuple[str, int], NDArray[np.int64]]:
+def kept_indices(graph: ChannelGraph, chosen: Chosen, /) -> Kept:
     """Return, for each dimension that may be cut, the parent's indices that stay, ascending."""
     kept = {}
     for use, axis in graph.axes.items():

@@ -15,6 +15,7 @@ ONLY_IN = {
     "onnxruntime": ["evaluators/latency.py", "leaderboards/export.py"],
     "pandas": ["leaderboards/"],
     "rich": ["leaderboards/"],
+    "timm": ["spaces/backbones/trunks.py"],
 }
 
 

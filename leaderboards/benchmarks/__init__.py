@@ -17,6 +17,8 @@ from leaderboards.benchmarks.proxies import proxies
 from leaderboards.benchmarks.reconstruction import reconstruction
 from leaderboards.benchmarks.record import Record
 from leaderboards.benchmarks.sampler import sampler
+from leaderboards.benchmarks.structures import structures
+from leaderboards.benchmarks.swaps import swaps
 from leaderboards.recipe import read_pairs
 from spaces.errors import BadInput
 
@@ -30,6 +32,8 @@ BENCHMARKS: Mapping[str, Callable[..., Record]] = {
     "latency": latency,
     "proxies": proxies,
     "reconstruction": reconstruction,
+    "structures": structures,
+    "swaps": swaps,
 }
 
 

@@ -19,8 +19,8 @@ from leaderboards.benchmarks.record import Cell, Record
 from leaderboards.benchmarks.setting import known_data, recipe_of
 from leaderboards.prepare import prepare
 from leaderboards.publish import environment
-from leaderboards.run import make_workshop
-from spaces.build import Builder, Recovery
+from leaderboards.studies import make_workshop
+from spaces.build import BATCH, Builder, Recovery
 from spaces.calibration import (
     Statistics,
     correct_statistics,
@@ -30,7 +30,6 @@ from spaces.calibration import (
     set_statistics_,
 )
 from spaces.candidate import Candidate
-from spaces.reconstruction import BATCH
 from spaces.threads import one_thread
 
 COUNTS = (8, 16, 32, 64, 128)  # images
@@ -103,7 +102,7 @@ def _rows(name: str) -> list[dict[str, Cell]]:
     dataset = problem.inputs.dataset
     order = np.random.default_rng(recipe.seed).permutation(len(dataset.train))
     train = load_images([dataset.train[index] for index in order], imgsz=recipe.imgsz)
-    build = make_workshop(recipe, problem).builder("cpu")
+    build = make_workshop(recipe, problem).same.builder("cpu")
     few, many = (_gather(build.parent, train, count) for count in (COUNTS[-1], len(train)))
     ground = _Ground(train, load_images(dataset.val, imgsz=recipe.imgsz), few, many)
     rows = []

@@ -14,7 +14,7 @@ from leaderboards.prepare import prepare
 from leaderboards.publish import environment
 from leaderboards.recipe import read_recipe
 from leaderboards.rows import finetune_recipe
-from leaderboards.run import make_workshop
+from leaderboards.studies import make_workshop
 
 SHARE = 0.25
 LOWEST, HIGHEST, LEAST_LOSS = 0.65, 0.90, 0.05
@@ -28,7 +28,7 @@ def difficulty() -> Record:
     parent = coco_map(predict(problem.inputs.parent, val), val).map50_95
     rows: list[dict[str, Cell]] = [{"network": "parent", "macs_kept": 1.0, "seed": 0, "map50_95": parent}]
     limit = SHARE * problem.parent_costs["macs_g"]
-    build = make_workshop(recipe, problem).builder("cpu")
+    build = make_workshop(recipe, problem).same.builder("cpu")
     for seed in range(2):
         candidate = problem.space.sample(np.random.default_rng(seed), limits={"macs_g": limit}, diversity=0.0)
         seeded = finetune_recipe(recipe.model_copy(update={"seed": seed}))

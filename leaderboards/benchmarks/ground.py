@@ -14,7 +14,7 @@ from leaderboards.benchmarks.eagleeye import EagleEye
 from leaderboards.benchmarks.setting import known_data, recipe_of
 from leaderboards.prepare import Problem, prepare
 from leaderboards.recipe import Recipe
-from leaderboards.run import make_workshop
+from leaderboards.studies import make_workshop
 from spaces.build import Builder, Recovery
 from spaces.candidate import Candidate
 
@@ -41,7 +41,7 @@ class Ground:
     def builders(self, n_images: int, recoveries: Sequence[Recovery]) -> dict[Recovery, Build]:
         """Return what builds our candidates on `n_images` by each of `recoveries`, warm: the parent has been seen."""
         changed = self.recipe.model_copy(update={"calibration_images": n_images})
-        build = make_workshop(changed, self.problem).builder("cpu")
+        build = make_workshop(changed, self.problem).same.builder("cpu")
         for recovery in recoveries:
             build(self.draw(0), recovery)
         return {recovery: _by(build, recovery) for recovery in recoveries}

@@ -41,7 +41,7 @@ from leaderboards.benchmarks.truth import Truth, truths
 from leaderboards.prepare import Problem, prepare
 from leaderboards.publish import environment
 from leaderboards.recipe import EMBEDDED, Recipe, run_folder
-from leaderboards.run import make_workshop
+from leaderboards.studies import make_workshop
 from leaderboards.worker import Workshop
 from search.executor import Job
 from search.journal import Journal
@@ -133,11 +133,11 @@ def measure_proxies(
 def measure_all(workshop: Workshop, images: Images) -> Callable[[Job], Result]:
     """Return what measures every proxy of a candidate, and its seconds, in one worker."""
     torch.set_num_threads(1)
-    builder = workshop.builder("cpu")
+    builder = workshop.same.builder("cpu")
     evaluators = {name: make(images) for name, make in PROXIES.items()}
 
     def measure(job: Job) -> Result:
-        readings = dict(workshop.space.costs(job.candidate))
+        readings = dict(workshop.same.base.space.costs(job.candidate))
         for name, evaluate in evaluators.items():
             subnet = Subnet(job.candidate, builder)
             started = time.perf_counter()
@@ -204,12 +204,12 @@ def _bin(share: float, known: Sequence[Truth], results: Mapping[str, Result], wo
         raise BadInput(f"budgets: {MIN_N} candidates must be measured at {share:.0%}, {len(inside)} could be")
     of_all = [results[truth.candidate.id] for truth in measured]
     truth_of_all = np.array([truth.map50_95[0] for truth in measured])
-    keep = np.stack([workshop.space.decode(truth.candidate) for truth in measured])
+    keep = np.stack([workshop.same.base.space.decode(truth.candidate) for truth in measured])
     columns = columns_of(
         [results[truth.candidate.id] for truth in inside],
         of_all,
         truth_of_all,
-        blocks=losses_by_block(workshop.study, keep),
+        blocks=losses_by_block(workshop.same.study, keep),
     )
     return trust(columns, np.array([truth.map50_95[0] for truth in inside]))
 

@@ -28,7 +28,7 @@ from leaderboards.prepare import Problem, prepare
 from leaderboards.publish import environment
 from leaderboards.recipe import EMBEDDED, Recipe, run_folder
 from leaderboards.rows import finetune_recipe
-from leaderboards.run import make_workshop
+from leaderboards.studies import make_workshop
 from leaderboards.worker import Workshop, make_measure
 from search.evolution import NSGA2
 from search.executor import InProcess, Job
@@ -53,7 +53,7 @@ class Trial:
     """
 
     workshops: Sequence[Workshop]
-    holdout: Images
+    holdout: tuple[Sample, ...]
     train: tuple[Sample, ...]
     val: Images
     recipe: FinetuneRecipe
@@ -67,10 +67,10 @@ class Trial:
         torch.set_num_threads(1)
         seed, place = divmod(job.number, len(self.shares))
         workshop, limits = self.workshops[seed], {MACS.name: 0.0}
-        limits[MACS.name] = self.shares[place] * workshop.space.reach()[MACS.name][1]
+        limits[MACS.name] = self.shares[place] * workshop.same.base.space.reach()[MACS.name][1]
         found = self._search(workshop, limits, seed)
         drawn = [
-            workshop.space.sample(np.random.default_rng([seed, place, index]), limits=limits)
+            workshop.same.base.space.sample(np.random.default_rng([seed, place, index]), limits=limits)
             for index in range(self.n_random)
         ]
         readings = self._after(workshop, [found], "best") | self._after(workshop, drawn, "random")
@@ -80,8 +80,9 @@ class Trial:
 
     def _search(self, workshop: Workshop, limits: Mapping[str, float], seed: int) -> Candidate:
         """Return the candidate with the best mAP on the hold-out, not fine-tuned."""
-        strategy = NSGA2(InformedSpace(workshop.space, workshop.study.losses), limits, (MAP, MACS), spread=1.0)
-        executor = InProcess(make_measure(workshop, self.holdout, Budget(limits), "cpu"))
+        space = InformedSpace(workshop.same.base.space, workshop.same.study.losses)
+        strategy = NSGA2(space, limits, (MAP, MACS), spread=1.0)
+        executor = InProcess(make_measure(workshop, self.holdout, Budget(limits), device="cpu"))
         with tempfile.TemporaryDirectory() as folder, Journal(Path(folder) / "journal.jsonl", {}) as journal:
             results = search(
                 strategy, executor, journal, n_candidates=self.n_searched, seed=seed, on_result=lambda _: None
@@ -91,7 +92,7 @@ class Trial:
 
     def _after(self, workshop: Workshop, candidates: Sequence[Candidate], name: str) -> dict[str, float]:
         """Return the mean mAP on val of `candidates` after each recovery."""
-        build = workshop.builder("cpu")
+        build = workshop.same.builder("cpu")
         return {
             f"{name}_{recovery}": mean(self._score(build(candidate, recovery)) for candidate in candidates)
             for recovery in (Recovery.ADAPTIVE_BN, Recovery.ONE_SHOT, Recovery.RECONSTRUCT)
@@ -99,7 +100,7 @@ class Trial:
 
     def _tuned(self, workshop: Workshop, candidate: Candidate) -> dict[str, float]:
         """Return the mAP on val after the same fine-tuning from two starts."""
-        build = workshop.builder("cpu")
+        build = workshop.same.builder("cpu")
         readings = {}
         for recovery in (Recovery.ADAPTIVE_BN, Recovery.RECONSTRUCT):
             model = fine_tuned(build(candidate, recovery), workshop.parent, self.train, recipe=self.recipe)
@@ -169,7 +170,7 @@ def _trial(recipe: Recipe, problem: Problem, counts: tuple[int, int, int, int]) 
     seeded = [recipe.model_copy(update={"seed": seed}) for seed in range(n_seeds)]
     return Trial(
         [make_workshop(each, problem) for each in seeded],
-        load_images(problem.inputs.holdout.search, imgsz=recipe.imgsz),
+        problem.inputs.holdout.search,
         problem.inputs.dataset.train,
         load_images(problem.inputs.dataset.val, imgsz=recipe.imgsz),
         replace(finetune_recipe(recipe), seed=0),
@@ -203,6 +204,6 @@ def _rows(parent: float, trial: Trial, journal: Journal) -> list[dict[str, Cell]
                 f"tuned_{recovery}": mean(readings[f"tuned_{recovery}"] for readings in tuned) if tuned else "-"
                 for recovery in (Recovery.ADAPTIVE_BN, Recovery.RECONSTRUCT)
             }
-            | {"epochs": trial.recipe.epochs, "n_images": len(trial.workshops[0].calibration)}
+            | {"epochs": trial.recipe.epochs, "n_images": len(trial.workshops[0].same.calibration)}
         )
     return rows

@@ -56,7 +56,7 @@ class FineTuned:
     def __call__(self, job: Job) -> Result:
         """Return the result of `job`, with its mAP."""
         torch.set_num_threads(1)
-        model = self.workshop.builder("cpu")(job.candidate, self.workshop.recovery)
+        model = self.workshop.same.builder("cpu")(job.candidate, self.workshop.recovery)
         recipe = replace(self.recipe, seed=job.number // self.n_sample)
         tuned = fine_tuned(model, self.workshop.parent, self.train, recipe=recipe)
         score = coco_map(predict(tuned, self.val), self.val).map50_95
@@ -91,7 +91,7 @@ def truths(
     Args:
         folder: where the journal is kept.
     """
-    sample = sample_candidates(problem, workshop.study, shares, n=n)
+    sample = sample_candidates(problem, workshop.same.study, shares, n=n)
     jobs = [Job(number, candidate) for number, (_, candidate) in enumerate(sample)]
     again = [Job(len(jobs) + number, candidate) for number, candidate in jobs if number % n < repeats]
     identity = {**recipe.identity(), "shares": list(shares), "n": n, "data": problem.inputs.dataset.fingerprint}

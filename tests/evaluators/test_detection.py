@@ -21,6 +21,8 @@ from evaluators.dataset import load_dataset
 from evaluators.detection import coco_map, detections, predict, score, task_loss
 from evaluators.digits import render_digits
 from evaluators.images import Images, load_images
+from spaces.yolov5.loss import AnchorLoss
+from tests.spaces.yolov5.tiny import tiny
 
 
 @pytest.fixture(scope="module")
@@ -235,3 +237,10 @@ def test_trained_detector_scores_near_what_ultralytics_reports() -> None:
     model = YOLO(Path(os.environ["REAL_DATA"]) / "weights/bccd_yolov5nu_320.pt").model.float()
     readings = score(model, load_images(dataset.val, imgsz=320))
     assert readings["map50_95"] == pytest.approx(0.508, abs=0.01)  # theirs: rectangular batches, another interpolation
+
+
+@torch.no_grad()
+def test_an_anchor_based_detector_is_scored_by_its_own_loss() -> None:
+    images, model = blank(2, [[0, 1, 0.5, 0.5, 0.3, 0.6]]), tiny("yolov5n")
+    expected = float(AnchorLoss(model.model[-1])(model(images.tensor()), images.targets())[0].sum()) / 2
+    assert score(model, images)["loss"] == task_loss(model, images) == pytest.approx(expected, rel=1e-4)

@@ -1,3 +1,5 @@
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
@@ -5,9 +7,14 @@ import torch
 from evaluators.distance import distances, feature_distance
 from evaluators.distill import distillation_loss
 from spaces.build import Builder, Recovery, Subnet
+from spaces.channels import trace_channels
+from spaces.importance import Importance
+from spaces.space import Space
+from spaces.study import study_parent
 from tests.evaluators.parts import builder, images, uniform
 from tests.spaces.chain import noise
 from tests.spaces.networks import detector
+from tests.spaces.yolov5.tiny import tiny
 
 IMAGES = images(n_boxes=0)  # no labels
 
@@ -48,6 +55,33 @@ def test_both_distances_are_those_of_the_networks_own_outputs() -> None:
     ]
     expected = float(np.mean(shares)), float(distillation_loss(own, parent))
     assert read(0.7, Recovery.ONE_SHOT) == pytest.approx(expected, rel=1e-3)
+
+
+@cache
+def with_anchors() -> Builder:
+    """Return the builder of a tiny anchor-based detector."""
+    model = tiny("yolov5n")
+    graph, calibration = trace_channels(model, imgsz=64), noise(6, 3, 64, 64)
+    study = study_parent(model, graph, calibration, importance=Importance.GREEDY, seed=0)
+    return Builder(model, graph, Space(graph), images=calibration, study=study)
+
+
+@torch.no_grad()
+def test_the_distances_of_an_anchor_based_detector_are_those_of_its_own_outputs() -> None:
+    own = with_anchors()
+    subnet = Subnet(own.space.narrowest, own)
+    raw, parent = (model(IMAGES.tensor())[1] for model in (subnet.network(Recovery.ONE_SHOT), own.parent))
+    names = {block.name: index for index, block in enumerate(own.graph.blocks)}
+    chosen = own.chosen(subnet.candidate)
+    maps = zip(raw["feats"], parent["feats"], (17, 20, 23), strict=True)
+    shares = [
+        float((a - b[:, stays]).square().sum() / b[:, stays].square().sum())
+        for a, b, stays in ((a, b, torch.from_numpy(chosen[names[f"{layer}.cv3"]])) for a, b, layer in maps)
+    ]
+    readings = distances(IMAGES, Recovery.ONE_SHOT, ("features", "outputs"))(subnet)
+    assert readings["features"] == pytest.approx(np.mean(shares), rel=1e-3)
+    assert readings["outputs"] == pytest.approx(float(distillation_loss(raw, parent)), rel=1e-3)
+    assert readings["features"] > 0
 
 
 def test_measuring_leaves_the_parent_as_it_was() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from evaluators.distill import BOX_GAIN, CLASS_GAIN, distillation_loss
+from evaluators.distill import ANCHOR_BOX_GAIN, ANCHOR_CLASS_GAIN, BOX_GAIN, CLASS_GAIN, distillation_loss
 
 
 def raw(seed: int, *, n_classes: int = 3, n_bins: int = 4, n_anchors: int = 5) -> dict[str, Tensor]:
@@ -71,3 +71,29 @@ def test_head_without_distributions_is_compared_by_its_distances() -> None:
 def test_unsure_parent_does_not_blow_up_the_loss() -> None:
     parent = {**raw(0), "scores": torch.full((2, 3, 5), -30.0)}
     assert math.isfinite(float(distillation_loss(raw(1), parent)))
+
+
+def with_anchors(seed: int) -> dict[str, Tensor]:
+    """Return random raw outputs of an anchor-based head for two images, in double precision."""
+    outputs = {**raw(seed, n_bins=1), "objectness": raw(seed + 1000, n_classes=1)["scores"]}
+    return {name: value.double() for name, value in outputs.items()}
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 99), st.integers(0, 99))
+def test_loss_of_an_anchor_based_head_compares_what_is_deployed(first: int, second: int) -> None:
+    student, parent = with_anchors(first), with_anchors(second)
+    p, q = (side["scores"].sigmoid() * side["objectness"].sigmoid() for side in (parent, student))
+    classes = (p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()).sum()
+    apart = (2 * student["boxes"].sigmoid() - 2 * parent["boxes"].sigmoid()).abs().mean(1)  # (B, A)
+    expected = (ANCHOR_CLASS_GAIN * classes + ANCHOR_BOX_GAIN * (apart * p.amax(1)).sum()) / p.sum().clamp(min=1)
+    assert float(distillation_loss(student, parent)) == pytest.approx(float(expected), rel=1e-6, abs=1e-9)
+
+
+def test_objectness_alone_is_taught_too() -> None:
+    parent = with_anchors(0)
+    student = {**parent, "objectness": (parent["objectness"] + 1).requires_grad_()}
+    distillation_loss(student, parent).backward()
+    gradient = student["objectness"].grad
+    assert gradient is not None
+    assert (gradient > 0).all()  # the student is surer of objects than its parent everywhere

@@ -5,8 +5,9 @@ import torch
 from torch import Tensor, nn
 from ultralytics.nn.tasks import DetectionModel
 
-from evaluators.folding import fold_bn
+from evaluators.folding import fold_bn, keep_outputs_exact_
 from leaderboards.benchmarks.networks import untrained
+from spaces.precision import Precision, products_in
 
 
 @pytest.fixture(scope="module", params=["yolov5n", "yolov8n", "yolov10n", "yolo11n"])
@@ -52,3 +53,14 @@ def test_untouched_tensors_are_shared_not_copied(model: DetectionModel) -> None:
     own = {name: tensor for name, tensor in model.named_parameters() if name.endswith("dfl.conv.weight")}
     assert own
     assert all(folded[name].data_ptr() == tensor.data_ptr() for name, tensor in own.items())
+
+
+def test_exact_outputs_bring_a_pass_in_bfloat16_nearer_to_float32(model: DetectionModel) -> None:
+    images = torch.rand(2, 3, 64, 64)
+    expected, rounded, exact = raw_scores(fold_bn(model), images), fold_bn(model), fold_bn(model)
+    keep_outputs_exact_(exact)
+    with products_in(Precision.BFLOAT16):
+        errors = [(raw_scores(network, images).float() - expected).abs().mean() for network in (rounded, exact)]
+        assert raw_scores(rounded, images).dtype == torch.bfloat16
+        assert raw_scores(exact, images).dtype == torch.float32
+    assert 0 < errors[1] < errors[0]

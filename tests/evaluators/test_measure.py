@@ -39,7 +39,7 @@ def forbidden(_: Subnet) -> dict[str, float]:
 
 
 def measure(limits: dict[str, float], *evaluators: Evaluator, gates: tuple[Evaluator, ...] = ()) -> Measure:
-    return Measure(SPACE, build, budget=Budget(limits), gates=gates, evaluators=evaluators)
+    return Measure(SPACE.costs, build, budget=Budget(limits), gates=gates, evaluators=evaluators)
 
 
 def test_a_candidate_over_an_arithmetic_limit_is_not_measured_at_all() -> None:

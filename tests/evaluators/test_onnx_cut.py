@@ -14,6 +14,7 @@ from spaces.channels import trace_channels
 from spaces.probe import probe
 from spaces.space import Space
 from spaces.subnet import choose_channels, install, slice_tensors
+from tests.spaces.yolov5.tiny import tiny
 
 IMGSZ = 64
 
@@ -27,9 +28,9 @@ def run(content: bytes, image: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(open_session(content, threads=1).run(None, {"images": image})[0])
 
 
-@pytest.mark.parametrize("name", ["yolov8n", "yolo11n"])  # sliced channels; depthwise convolutions and attention
+@pytest.mark.parametrize("name", ["yolov8n", "yolo11n", "anchors"])  # sliced channels; depthwise ones and attention
 def test_a_cut_file_is_what_the_cut_network_would_be_exported_to(name: str, tmp_path: Path) -> None:
-    model = untrained(name, n_classes=2)
+    model = tiny("yolov5n") if name == "anchors" else untrained(name, n_classes=2)
     rng = np.random.default_rng(0)
     graph = probe(model, trace_channels(model, imgsz=IMGSZ), rng=rng)
     space = Space(graph)

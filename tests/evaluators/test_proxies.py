@@ -66,7 +66,7 @@ def test_a_proxy_that_is_not_a_number_is_an_error_and_never_ranked() -> None:
         return Subnet(candidate, broken)
 
     measure = Measure(
-        own.space,
+        own.space.costs,
         build,
         budget=Budget({}),
         gates=(),

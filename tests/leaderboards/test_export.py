@@ -14,10 +14,20 @@ from ultralytics.nn.tasks import torch_safe_load
 from evaluators.dataset import load_dataset
 from evaluators.detection import coco_map, detections, predict
 from evaluators.images import load_images
-from leaderboards.export import OnnxDetector, compare, decoding_nodes, export_int8, export_onnx, export_other, save_pt
+from leaderboards.export import (
+    OnnxDetector,
+    compare,
+    decoding_nodes,
+    export_int8,
+    export_onnx,
+    export_other,
+    opens_in_ultralytics,
+    save_pt,
+)
 from spaces.detector import load_detector
 from spaces.errors import BadInput
 from tests.spaces.networks import detector
+from tests.spaces.yolov5.tiny import tiny
 
 SIZE = 64
 
@@ -113,6 +123,28 @@ def test_decoding_begins_after_the_detection_convolutions(tmp_path: Path, name: 
         node.name for node in graph.graph.node if node.op_type == "Conv" and "/dfl/" in node.name
     ]
     assert all(f"/model.{len(detector(name).model) - 1}/" in node for node in found)
+
+
+def test_an_anchor_based_detector_is_exported_and_yolo_predicts_with_its_file(tmp_path: Path) -> None:
+    model = tiny("yolov5n")
+    path = export_onnx(model, tmp_path / "model.onnx", imgsz=SIZE)
+    assert compare(model, path, images()) <= 1e-4
+    int8 = export_int8(path, tmp_path / "model_int8.onnx", [images(4)])
+    graph = onnx.load(int8).graph
+    makers = {name: node for node in graph.node for name in node.output}
+    assert all(makers.get(node.input[1]) is not None for node in graph.node if node.op_type == "Conv")  # none is float
+    exact = onnx.load(path)
+    floats = [node for node in exact.graph.node if node.name in decoding_nodes(exact)]
+    assert {"Sigmoid", "Concat"} <= {node.op_type for node in floats}
+    assert all("/model.24/" in node.name and node.op_type != "Conv" for node in floats if node.op_type != "Constant")
+    picture = np.full((SIZE, SIZE, 3), 100, np.uint8)
+    (result,) = YOLO(path, task="detect").predict(picture, imgsz=SIZE, device="cpu", verbose=False)
+    assert result.names == model.names
+
+
+def test_only_networks_of_ultralytics_own_classes_become_a_checkpoint() -> None:
+    assert opens_in_ultralytics(detector())
+    assert not opens_in_ultralytics(tiny("yolov5n"))
 
 
 def test_quantizer_leaves_the_log_as_it_was(folder: Path) -> None:

@@ -7,15 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import nn
 from ultralytics.nn.tasks import DetectionModel
 
 from evaluators.dataset import Sample, load_dataset
-from leaderboards.finetune import LAST_LR, FinetuneRecipe, finetune, learning_rate
+from leaderboards.finetune import FinetuneRecipe, finetune
 from tests.evaluators.tiny import write_dataset
 from tests.spaces.networks import detector
+from tests.spaces.yolov5.tiny import tiny
 
 RECIPE = FinetuneRecipe(epochs=2, imgsz=64, batch=2)
 
@@ -95,6 +94,18 @@ def test_cut_network_keeps_every_shape_and_learns(samples: tuple[Sample, ...], t
     assert sum(p.numel() for p in tuned.parameters()) == sum(p.numel() for p in student.parameters())
     assert not torch.equal(before["model.0.conv.weight"], after["model.0.conv.weight"])
     assert torch.equal(before["model.24.dfl.conv.weight"], after["model.24.dfl.conv.weight"])
+
+
+def test_anchor_based_network_learns_from_labels_and_parent(samples: tuple[Sample, ...], tmp_path: Path) -> None:
+    student, reports = tiny("yolov5n"), list[Mapping[str, float]]()
+    checkpoint = tmp_path / "c.pt"
+    tuned = finetune(
+        student, student, samples, recipe=RECIPE, checkpoint=checkpoint, report=reports.append, device="cpu"
+    )
+    assert all(report["task_loss"] > 0 and report["distill_loss"] > 0 for report in reports)
+    before, after = student.state_dict(), tuned.state_dict()
+    assert not torch.equal(before["model.24.m.0.weight"], after["model.24.m.0.weight"])
+    assert torch.equal(before["model.24.anchors"], after["model.24.anchors"])
 
 
 def test_result_is_ready_for_use(samples: tuple[Sample, ...], tmp_path: Path) -> None:
@@ -179,17 +190,3 @@ def test_every_epoch_is_reported(samples: tuple[Sample, ...], tmp_path: Path) ->
     )
     assert [report["epoch"] for report in reports] == [1, 2]
     assert all(report["loss"] == report["task_loss"] > 0 for report in reports)
-
-
-@settings(deadline=None)
-@given(n_steps=st.integers(1, 1000), n_warm_up=st.integers(1, 50), step=st.integers(0, 999))
-def test_learning_rate_stays_between_zero_and_the_highest(n_steps: int, n_warm_up: int, step: int) -> None:
-    assert 0 < learning_rate(min(step, n_steps - 1), n_steps=n_steps, n_warm_up=n_warm_up) <= 1
-
-
-def test_learning_rate_rises_and_then_falls_to_its_last_value() -> None:
-    rates = [learning_rate(step, n_steps=100, n_warm_up=9) for step in range(100)]
-    assert rates[:10] == sorted(rates[:10])
-    assert rates[9:] == sorted(rates[9:], reverse=True)
-    assert rates[9] == 1.0
-    assert rates[-1] == pytest.approx(LAST_LR, abs=1e-3)

@@ -11,7 +11,8 @@ from leaderboards.benchmarks.proxies import BLENDS, columns_of, cross_validated,
 from leaderboards.benchmarks.truth import Truth
 from leaderboards.prepare import Problem
 from leaderboards.recipe import Recipe
-from leaderboards.run import make_workshop
+from leaderboards.studies import make_workshop
+from spaces.base import SAME
 from spaces.candidate import Candidate
 from spaces.errors import BadInput
 
@@ -67,8 +68,9 @@ def test_every_proxy_is_measured_and_timed_once_and_a_broken_one_left_out(
 ) -> None:
     recipe = recipe.model_copy(update={"workers": 1})
     workshop = make_workshop(recipe, problem)
-    study = replace(workshop.study, losses=tuple(np.full(len(each), np.nan) for each in workshop.study.losses))
-    workshop = replace(workshop, study=study)
+    losses = tuple(np.full(len(each), np.nan) for each in workshop.same.study.losses)
+    studied = replace(workshop.same, study=replace(workshop.same.study, losses=losses))
+    workshop = replace(workshop, bases={SAME: studied})
     known = [Truth(problem.space.sample(np.random.default_rng(0), limits={}), 0.6, (0.5,))]
     first = measure_proxies(recipe, problem, workshop, known, tmp_path)
     assert first == measure_proxies(recipe, problem, workshop, known, tmp_path)  # from the journal, seconds and all

@@ -49,6 +49,19 @@ def test_publishing_writes_tables_report_and_a_card_where_there_are_models(folde
     assert [path.name for path in (folder / "models").iterdir()] == [FIRST.id]
 
 
+def test_a_network_that_ultralytics_cannot_open_has_a_card_that_says_so_and_no_other_formats(folder: Path) -> None:
+    models = folder / "models" / FIRST.id
+    models.mkdir(parents=True)
+    (models / "model.onnx").touch()
+    publish(folder)
+    assert (models / "card.md").read_text(encoding="utf-8") == card(FIRST, BOARD, has_pt=False)
+    assert "no model.pt" in card(FIRST, BOARD, has_pt=False)
+    assert "no model.pt" not in card(FIRST, BOARD)
+    with pytest.raises(BadInput, match=r"format=openvino needs model\.pt"):
+        export_row(folder, FIRST.id, "openvino")
+    assert export_row(folder, FIRST.id, "onnx") == models / "model.onnx"
+
+
 def test_a_folder_without_a_run_or_without_rows_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput):
         publish(tmp_path)

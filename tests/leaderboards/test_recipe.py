@@ -59,7 +59,7 @@ def test_where_a_run_happens_is_no_part_of_what_it_is() -> None:
         ("seed=-1", "greater than or equal to 0"),
         ("keep_min=0", "greater than 0"),
         ("strategy=genius", "'informed', 'nsga2' or 'random'"),
-        ("backbones=ghostnet", "'same'"),
+        ("backbones=resnet50", "ghostnet"),
         ("proxy=macs_g", "must be one of map50_95, loss, map_vanilla"),
         ("bits=[4,8]", "not searched in this version"),
         ("device=gpu", "pattern"),

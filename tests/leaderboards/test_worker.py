@@ -14,7 +14,8 @@ from evaluators.result import Result, Status
 from leaderboards.entry import PARENT, Quality
 from leaderboards.finetune import FinetuneRecipe
 from leaderboards.prepare import Problem
-from leaderboards.worker import MEASURED, Finishing, Workshop, finish_row, make_measure
+from leaderboards.worker import MEASURED, Finishing, Studied, Workshop, finish_row, make_measure
+from spaces.base import SAME
 from spaces.build import Recovery
 from spaces.detector import load_detector
 from tests.spaces.networks import study_without_images
@@ -33,12 +34,11 @@ def workshop(problem: Problem) -> Workshop:
     inputs = problem.inputs
     calibration = load_images(inputs.dataset.train, imgsz=64)
     study = study_without_images(inputs.parent, problem.graph)
-    return Workshop(inputs.parent, problem.graph, problem.space, calibration, study, Recovery.ADAPTIVE_BN)
+    return Workshop(inputs.parent, {SAME: Studied(problem.bases[SAME], calibration, study)}, Recovery.ADAPTIVE_BN)
 
 
 def measure(workshop: Workshop, problem: Problem, limits: dict[str, float]) -> Result:
-    images = load_images(problem.inputs.dataset.train, imgsz=64)
-    return make_measure(workshop, images, Budget(limits), "cpu")((0, problem.space.parent))
+    return make_measure(workshop, problem.inputs.dataset.train, Budget(limits), device="cpu")((0, problem.space.parent))
 
 
 def test_a_latency_limit_is_a_gate_that_is_measured(workshop: Workshop, problem: Problem) -> None:

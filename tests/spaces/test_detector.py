@@ -112,11 +112,3 @@ def test_a_bare_state_dict_is_refused(tmp_path: Path) -> None:
 def test_missing_weights_are_never_downloaded() -> None:
     with pytest.raises(BadInput, match="not found"):
         load_detector(Path("yolov8n.pt"))
-
-
-def test_the_original_yolov5_file_is_named_as_such() -> None:
-    real = os.environ.get("REAL_DATA")
-    if real is None:
-        pytest.skip("REAL_DATA is not set")
-    with pytest.raises(BadInput, match="original yolov5"):
-        load_detector(Path(real) / "weights" / "legacy_yolov5n_v7.0.pt")

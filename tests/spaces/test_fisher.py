@@ -50,6 +50,20 @@ def test_the_information_of_an_edge_without_bins_is_that_of_a_unit_normal_mean()
     torch.testing.assert_close(found, expected.repeat(4), rtol=0.05, atol=0)
 
 
+def test_the_information_of_an_objectness_is_what_it_moves_the_deployed_chances() -> None:
+    class_logits, objectness = [-1.0, 2.0], 0.5
+    outputs = {"scores": same_everywhere(class_logits), "objectness": same_everywhere([objectness]).requires_grad_()}
+    surprise({**outputs, "boxes": same_everywhere([0.0] * 4)}, generator()).backward()
+    assert outputs["objectness"].grad is not None
+    found = outputs["objectness"].grad.square().mean()
+    q = torch.tensor(objectness).sigmoid()
+    p = q * torch.tensor(class_logits).sigmoid()
+    # the gradient by log p - log(1 - p) is p - y as ever, and d log p = (1 - q) do, so that of the objectness is
+    # the sum over classes of (p - y) (1 - q) / (1 - p), whose draws are independent and have mean 0
+    expected = CLASS_GAIN**2 * (p * (1 - p) * ((1 - q) / (1 - p)) ** 2).sum()
+    torch.testing.assert_close(found, expected, rtol=0.05, atol=0)
+
+
 def test_both_heads_of_an_end_to_end_detector_count() -> None:
     heads = [{"scores": noise(2, 3, 5, seed=seed), "boxes": noise(2, 8, 5, seed=seed + 9)} for seed in range(2)]
     rng = generator()

@@ -1,0 +1,1 @@
+"""Published light networks as backbones under a detector's own neck and head."""

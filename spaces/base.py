@@ -1,0 +1,65 @@
+"""A base: one network that can be cut, with the space of its sub-networks; a run may search across several.
+
+The user's own network is the base "same". Others have another backbone, fewer repeats, or see smaller images, and are
+named after that: "same-2@128" has two repeats less and sees 128 pixels.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Self
+
+from ultralytics.nn.tasks import DetectionModel
+
+from spaces.errors import BadInput
+from spaces.graph import ChannelGraph
+from spaces.space import Space
+
+SAME = "same"
+_NAME = re.compile(r"(?P<backbone>[a-z][a-z0-9_]*)(-(?P<dropped>[1-9]\d*))?(@(?P<imgsz>[1-9]\d*))?")
+
+
+@dataclass(frozen=True)
+class BaseName:
+    """What sets a base apart.
+
+    Attributes:
+        backbone: "same" for the user's own.
+        dropped: how many repeats are left out, the least important first.
+        imgsz: in pixels; None for that of the run.
+    """
+
+    backbone: str = SAME
+    dropped: int = 0
+    imgsz: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the name that is written as `text`.
+
+        Raises:
+            BadInput: it is none.
+        """
+        found = _NAME.fullmatch(text)
+        if not found:
+            raise BadInput(f"base must be a backbone, as in same, same-2 or ghostnet@128, got {text!r:.60}")
+        dropped, imgsz = found["dropped"], found["imgsz"]
+        return cls(found["backbone"], int(dropped or 0), int(imgsz) if imgsz else None)
+
+    def __str__(self) -> str:
+        dropped = f"-{self.dropped}" if self.dropped else ""
+        return f"{self.backbone}{dropped}" + (f"@{self.imgsz}" if self.imgsz else "")
+
+
+@dataclass(frozen=True, eq=False)
+class Base:
+    """One network that can be cut.
+
+    Attributes:
+        graph: for images of `imgsz` pixels.
+    """
+
+    name: str
+    network: DetectionModel
+    graph: ChannelGraph
+    space: Space
+    imgsz: int

@@ -1,0 +1,94 @@
+"""Several bases as one space: a candidate's base says which, and breeding may move it from one to another."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+
+from spaces.candidate import Candidate
+from spaces.errors import OutOfReach
+from spaces.space import Space
+
+SWITCHED = 0.15  # of the mutants move to another base, with what they keep of the blocks that it has too
+
+
+class Bred(Protocol):
+    """A space that can be drawn from and bred in, inside limits."""
+
+    def sample(self, rng: np.random.Generator, /, *, limits: Mapping[str, float], diversity: float = 1.0) -> Candidate:
+        """Return a random candidate."""
+        ...
+
+    def mutate(self, candidate: Candidate, rng: np.random.Generator, /, *, limits: Mapping[str, float]) -> Candidate:
+        """Return `candidate` with a few genes changed."""
+        ...
+
+    def cross(
+        self, first: Candidate, second: Candidate, rng: np.random.Generator, /, *, limits: Mapping[str, float]
+    ) -> Candidate:
+        """Return a candidate with each gene from one of the two."""
+        ...
+
+    def fill(self, candidate: Candidate, rng: np.random.Generator, /, *, limits: Mapping[str, float]) -> Candidate:
+        """Return `candidate` widened until the tightest limit is used up."""
+        ...
+
+
+class Union:
+    """The sub-networks of all `spaces`, each drawn and bred by the one of the same name in `bred`.
+
+    Args:
+        spaces: by base; "same" is among them.
+    """
+
+    def __init__(self, spaces: Mapping[str, Space], bred: Mapping[str, Bred]) -> None:
+        self._spaces = spaces
+        self._bred = bred
+
+    def sample(self, rng: np.random.Generator, /, *, limits: Mapping[str, float], diversity: float = 1.0) -> Candidate:
+        """Return a draw from one of the bases that can meet `limits`, each as likely as the others.
+
+        Raises:
+            OutOfReach: none can; the message gives the interval of the smallest.
+        """
+        names = self._reaching(limits)
+        return self._bred[names[int(rng.integers(len(names)))]].sample(rng, limits=limits, diversity=diversity)
+
+    def mutate(self, candidate: Candidate, rng: np.random.Generator, /, *, limits: Mapping[str, float]) -> Candidate:
+        """Return a mutant of `candidate`, now and then in another base."""
+        others = [name for name in self._reaching(limits) if name != candidate.base]
+        if others and rng.random() < SWITCHED:
+            return self._moved(candidate, others[int(rng.integers(len(others)))], rng, limits)
+        return self._bred[candidate.base].mutate(candidate, rng, limits=limits)
+
+    def cross(
+        self, first: Candidate, second: Candidate, rng: np.random.Generator, /, *, limits: Mapping[str, float]
+    ) -> Candidate:
+        """Return a child in the base of one of the two."""
+        if first.base != second.base:
+            first, second = (first, second) if rng.random() < 0.5 else (second, first)
+            second = self._moved(second, first.base, rng, limits)
+        return self._bred[first.base].cross(first, second, rng, limits=limits)
+
+    def fill(self, candidate: Candidate, rng: np.random.Generator, /, *, limits: Mapping[str, float]) -> Candidate:
+        """Return `candidate` widened until the tightest limit is used up."""
+        return self._bred[candidate.base].fill(candidate, rng, limits=limits)
+
+    def _moved(
+        self, candidate: Candidate, base: str, rng: np.random.Generator, limits: Mapping[str, float]
+    ) -> Candidate:
+        shares = self._spaces[candidate.base].shares(candidate)
+        return self._bred[base].fill(self._spaces[base].adopt(shares), rng, limits=limits)
+
+    def _reaching(self, limits: Mapping[str, float]) -> list[str]:
+        refusals: list[OutOfReach] = []
+        names = []
+        for name, space in self._spaces.items():
+            try:
+                space.check(limits)
+                names.append(name)
+            except OutOfReach as error:
+                refusals.append(error)
+        if not names:
+            raise refusals[-1]
+        return names
