@@ -131,12 +131,9 @@ def _placed(layer: nn.Module, *, number: int, source: int) -> nn.Module:
 
 def _sources(layer: nn.Module, *, of_those_before: bool = True) -> list[int]:
     """Return the numbers of the layers that `layer` reads, with or without what the layer before it hands on."""
-    written = [layer.f] if isinstance(layer.f, int) else list(layer.f)  # type: ignore[arg-type]
-    return [
-        layer.i + index if index < 0 else index  # type: ignore[operator]
-        for index in written
-        if of_those_before or index != -1
-    ]
+    number, written = layer.i, [layer.f] if isinstance(layer.f, int) else list(layer.f)  # type: ignore[arg-type]
+    assert isinstance(number, int)
+    return [number + index if index < 0 else index for index in written if of_those_before or index != -1]
 
 
 def _shapes(layers: list[nn.Module]) -> list[torch.Size]:

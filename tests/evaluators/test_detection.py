@@ -242,5 +242,5 @@ def test_trained_detector_scores_near_what_ultralytics_reports() -> None:
 @torch.no_grad()
 def test_an_anchor_based_detector_is_scored_by_its_own_loss() -> None:
     images, model = blank(2, [[0, 1, 0.5, 0.5, 0.3, 0.6]]), tiny("yolov5n")
-    expected = float(AnchorLoss(model.model[-1])(model(images.tensor()), images.targets())[0].sum()) / 2
+    expected = float(AnchorLoss(model.head)(model(images.tensor()), images.targets())[0].sum()) / 2
     assert score(model, images)["loss"] == task_loss(model, images) == pytest.approx(expected, rel=1e-4)

@@ -105,7 +105,7 @@ def test_network_exports_with_fixed_grids() -> None:
     network.head.export, file = True, io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.onnx.export(network, (image,), file, opset_version=18, dynamo=False, input_names=["image"])
+        torch.onnx.export(network, (image,), file, opset_version=18, dynamo=False, input_names=["image"])  # type: ignore[arg-type]
     session = onnxruntime.InferenceSession(file.getvalue(), providers=["CPUExecutionProvider"])
     (found,) = session.run(None, {"image": image.numpy()})
     assert torch.allclose(torch.from_numpy(found), expected, rtol=1e-4, atol=1e-4)

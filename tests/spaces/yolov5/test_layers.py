@@ -45,6 +45,8 @@ def test_layers_make_maps_of_their_width_and_stride(layer: nn.Module, shape: tup
 def test_a_gate_multiplies_each_channel_by_what_the_means_say() -> None:
     gate = SqueezeExcite(16, 4)
     means = X.mean((2, 3))
+    assert gate.squeeze.bias is not None
+    assert gate.excite.bias is not None
     hidden = (means @ gate.squeeze.weight.flatten(1).T + gate.squeeze.bias).clamp_min(0)
     factor = (hidden @ gate.excite.weight.flatten(1).T + gate.excite.bias).sigmoid()
     assert torch.allclose(gate(X), X * factor[:, :, None, None], atol=1e-6)

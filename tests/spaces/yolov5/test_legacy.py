@@ -106,12 +106,12 @@ def without_norms(_: dict[str, object], network: nn.Module) -> None:
 
 
 def with_relu(_: dict[str, object], network: nn.Module) -> None:
-    network.model[0]._modules["act"] = nn.ReLU()  # type: ignore[index]
+    network.model[0]._modules["act"] = nn.ReLU()  # type: ignore[index, union-attr]
 
 
 def with_other_eps(_: dict[str, object], network: nn.Module) -> None:
     bn = nn.BatchNorm2d(8)
-    network.model[0]._modules["bn"] = bn  # type: ignore[index]
+    network.model[0]._modules["bn"] = bn  # type: ignore[index, union-attr]
 
 
 def without_network(record: dict[str, object], network: nn.Module) -> None:
@@ -121,7 +121,7 @@ def without_network(record: dict[str, object], network: nn.Module) -> None:
 
 def with_a_book_of_a_description(_: dict[str, object], network: nn.Module) -> None:
     row: list[object] = ["Conv"]
-    for _ in range(60):
+    for _layer in range(60):
         row = [row, row]  # 2^60 layers in a few bytes
     network.__dict__["yaml"] = {"backbone": row}
 

@@ -88,7 +88,9 @@ def naive_loss(head: AnchorDetect, decoded: Tensor, raw: dict[str, Tensor], labe
     start, totals = 0, [0.0, 0.0, 0.0]
     for level, stride in enumerate(STRIDES):
         height, width = HEIGHT // stride, WIDTH // stride
-        boxes, kinds, learned = [], [], {}
+        boxes: list[float] = []
+        kinds: list[float] = []
+        learned: dict[tuple[int, int], float] = {}
         for image, kind, fractions in zip(labels["batch_idx"], labels["cls"], labels["bboxes"].tolist(), strict=True):
             pixels = [side * size for side, size in zip(fractions, (WIDTH, HEIGHT) * 2, strict=True)]
             places = [side / stride for side in pixels]
@@ -120,7 +122,7 @@ def test_loss_is_that_of_the_definition(n_objects: int) -> None:
     outputs = one([level.double() for level in maps(2)])
     labels = {name: value.double() for name, value in batch(n_objects).items()}
     loss, items = AnchorLoss(one)(outputs, labels)
-    assert items.tolist() == pytest.approx(naive_loss(one, *outputs, labels), rel=1e-5)
+    assert items.tolist() == pytest.approx(naive_loss(one, outputs[0], outputs[1], labels), rel=1e-5)
     assert loss.tolist() == pytest.approx((2 * items).tolist())  # of two images
     assert not items.requires_grad
 
