@@ -73,6 +73,7 @@ def swaps(
     backbones: str = FIVE,
     graft_epochs: str = "5",
     epochs: str = "3",
+    lr: str = "1e-3",
     backbone_weights: str = "",
     out: str = "",
 ) -> Record:
@@ -82,18 +83,19 @@ def swaps(
         data: digits, or bccd or coco128 where REAL_DATA leads to them.
         graft_epochs: of learning the parent's features.
         epochs: of fine-tuning with distillation after it.
+        lr: of the fine-tuning, whose start is far from its end.
         backbone_weights: pretrained ones, as in "ghostnet:a.safetensors,lcnet:b.pth"; others start from chance.
         out: a run folder for the journal; what is there already is not done again.
     """
     names, n_graft = read_names(backbones), read_count("graft_epochs", graft_epochs, least=0)
     weights = read_weight_paths(backbone_weights) if backbone_weights else {}
-    recipe = recipe_of(data, f"finetune_epochs={read_count('epochs', epochs, least=0)}")
+    recipe = recipe_of(data, f"finetune_epochs={read_count('epochs', epochs, least=0)}", f"lr={lr}")
     folder = run_folder(out or f"swaps-{data}")
     trial = make_trial(recipe, load_inputs(recipe), graft_epochs=n_graft, weights=weights, folder=folder)
     rows = swap_rows(trial, names)
     whole = float(rows[0]["map50_95"])
     worst = min(float(row["map50_95"]) for row in rows[1:]) / whole
-    words = f"backbones={backbones} graft_epochs={graft_epochs} epochs={epochs}"
+    words = f"backbones={backbones} graft_epochs={graft_epochs} epochs={epochs} lr={lr}"
     return Record(
         f"swaps_{data}",
         "mAP50-95 on val over the parent's, of the worst of the swapped backbones after fine-tuning",

@@ -28,8 +28,11 @@ def test_no_or_an_unknown_name_lists_them_all(words: list[str]) -> None:
 
 
 def test_a_key_that_the_benchmark_does_not_have_is_refused() -> None:
-    with pytest.raises(BadInput, match="unknown key 'sampler'; there are no keys here"):
-        run(["cutting", "sampler"])
+    with pytest.raises(BadInput, match="unknown key 'cutting'; there are no keys here"):
+        run(["sampler", "cutting"])
+
+    with pytest.raises(BadInput, match="networks must be some of yolov3-tiny"):
+        run(["cutting", "networks=yolov4"])
 
 
 def test_a_near_miss_is_named() -> None:
