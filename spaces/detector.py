@@ -1,8 +1,9 @@
 """Detectors in and out of files, without ever running what a file says.
 
-A `.pt` is read by torch's weights-only unpickler (checkpoint.py); a folder of ours holds `model.safetensors` and
-`architecture.json`. Either way the network is built here, from a checked description and tensors: the description
-gives the layers, the tensors give the widths. A description with anchors is a specification of the original YOLOv5.
+A `.pt` is read by the restricted unpicklers of checkpoint.py and yolov5/legacy.py; a folder of ours holds
+`model.safetensors` and `architecture.json`. Either way the network is built here, from a checked description and
+tensors: the description gives the layers, the tensors give the widths. A description with anchors is a specification
+of the original YOLOv5.
 """
 
 import hashlib
