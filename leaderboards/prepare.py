@@ -139,8 +139,8 @@ def load_inputs(recipe: Recipe, /) -> Inputs:
     parent, architecture = load_detector(path)
     if architecture.names != dataset.names:
         raise BadInput(_names_differ(architecture.names, dataset.names, recipe))
-    fingerprint = _fingerprint(path)
-    return Inputs(dataset, holdout, parent, architecture, fingerprint, _device(recipe, fingerprint))
+    digest = fingerprint(path)
+    return Inputs(dataset, holdout, parent, architecture, digest, _device(recipe, digest))
 
 
 def analyse(recipe: Recipe, inputs: Inputs, /) -> Problem:
@@ -237,7 +237,8 @@ def _check_reach(recipe: Recipe, spaces: Iterable[Space], keys: tuple[str, ...])
             )
 
 
-def _fingerprint(path: Path) -> str:
+def fingerprint(path: Path) -> str:
+    """Return 16 hexadecimal digits that stand for the content of a weights file, or of a folder of ours."""
     content = path / "model.safetensors" if path.is_dir() else path
     return hashlib.sha256(content.read_bytes()).hexdigest()[:16]
 

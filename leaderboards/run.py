@@ -16,7 +16,7 @@ import yaml
 from evaluators.metric import MACS, METRICS, Metric
 from evaluators.result import Result, Status
 from leaderboards.leaderboard import Leaderboard
-from leaderboards.prepare import Inputs, Problem
+from leaderboards.prepare import Inputs, Problem, fingerprint
 from leaderboards.publish import SPACE, publish
 from leaderboards.recipe import Recipe
 from leaderboards.rows import finish_rows
@@ -32,6 +32,7 @@ from search.pareto import losses, select_spread
 from search.random_search import RandomSearch
 from search.strategy import Strategy
 from spaces.allocation import InformedSpace
+from spaces.backbones.pretrained import read_weight_paths
 from spaces.errors import BadInput, NothingFeasible
 from spaces.files import write_atomic
 from spaces.space import ARITHMETIC_COSTS
@@ -76,15 +77,16 @@ def check_folder(recipe: Recipe, inputs: Inputs, /) -> None:
     """Make sure that the run folder can take this run, without writing anything.
 
     Raises:
-        BadInput: it is no folder, cannot be written, holds something else, or a run of another recipe.
+        BadInput: it is no folder, cannot be written, holds something else, or a run of another recipe; or the files
+            of `backbone_weights` are not there.
     """
-    folder = recipe.folder
+    folder, identity = recipe.folder, _identity(recipe, inputs)
     journal = folder / "journal.jsonl"
     nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
         raise BadInput(f"out: {str(nearest)!r} is no folder that can be written to")
     if journal.exists():
-        check_recipe(journal, Journal.read(journal).header, _identity(recipe, inputs))
+        check_recipe(journal, Journal.read(journal).header, identity)
     elif folder.is_dir() and any(folder.iterdir()):
         raise BadInput(f"out: {str(folder)!r} is not empty and holds no run")
 
@@ -188,7 +190,11 @@ def _identity(recipe: Recipe, inputs: Inputs) -> dict[str, object]:
     """Return what a journal must agree with to be gone on with: the settings, and the contents behind the paths."""
     device = None if inputs.device is None else inputs.device.fingerprint
     contents = {"weights": inputs.fingerprint, "data": inputs.dataset.fingerprint, "device_file": device}
-    return {**recipe.identity(), **contents}
+    if recipe.backbone_weights is None:
+        return {**recipe.identity(), **contents}
+    files = read_weight_paths(recipe.backbone_weights)
+    pretrained = {name: fingerprint(path) for name, path in files.items()}
+    return {**recipe.identity(), **contents, "backbone_weights": pretrained}
 
 
 def _nearest_miss(results: Sequence[Result], problem: Problem) -> str:

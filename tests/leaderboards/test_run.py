@@ -1,6 +1,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -8,10 +9,11 @@ from evaluators.metric import MACS, MAP, PARAMS
 from evaluators.result import Result, Status
 from leaderboards.prepare import Problem
 from leaderboards.recipe import Recipe
-from leaderboards.run import _identity, _settle, known_results, missing_images, pick_front
+from leaderboards.run import _identity, _settle, check_folder, known_results, missing_images, pick_front
 from search.journal import Journal
 from search.pareto import is_front, losses
 from spaces.candidate import Candidate
+from spaces.errors import BadInput
 from tests.leaderboards.test_prepare import device_file
 
 OBJECTIVES = (MAP, MACS, PARAMS)
@@ -115,3 +117,18 @@ def test_a_device_file_is_part_of_a_run_by_its_content(recipe: Recipe, problem: 
     same, moved, other = (_identity(path, each) for path, each in zip(paths, inputs, strict=True))
     assert same == moved != other
     assert _identity(recipe, problem.inputs)["device_file"] is None
+
+
+def test_pretrained_files_make_a_run_by_their_content_and_a_missing_one_writes_nothing(
+    recipe: Recipe, problem: Problem, tmp_path: Path
+) -> None:
+    weights = tmp_path / "a.pth"
+    own = recipe.model_copy(update={"backbone_weights": f"ghostnet:{weights}", "out": str(tmp_path / "run")})
+    with pytest.raises(BadInput, match=r"backbone_weights: .*a\.pth' not found"):
+        check_folder(own, problem.inputs)
+    assert not own.folder.exists()
+    identities = []
+    for content in (b"one", b"one", b"two"):
+        weights.write_bytes(content)
+        identities.append(_identity(own, problem.inputs))
+    assert identities[0] == identities[1] != identities[2]
