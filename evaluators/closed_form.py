@@ -11,8 +11,9 @@ from torch import Tensor
 from evaluators.measure import Evaluator
 from spaces.build import Builder, Subnet
 from spaces.covariance import Covariance, kept_columns
-from spaces.importance import Importance, Scores, score_channels
+from spaces.importance import Importance, score_channels
 from spaces.patches import fitted_layers, weight_matrix
+from spaces.scores import Scores
 from spaces.study import block_losses
 from spaces.subnet import kept_indices
 

@@ -1,12 +1,11 @@
 """BatchNorm folded into the convolutions before it: the same outputs with less to do, in a copy to be looked at."""
 
-import copy
-
 import torch
 from torch import Tensor, nn
 from ultralytics.nn.modules.conv import Conv
 
 from spaces.precision import exact_products
+from spaces.twin import twin
 
 
 @torch.no_grad()
@@ -15,7 +14,7 @@ def fold_bn(model: nn.Module, /) -> nn.Module:
 
     Outputs differ from those of `model` by float32 rounding.
     """
-    folded = _twin(model).eval()
+    folded = twin(model).eval()
     for layer in folded.modules():
         if isinstance(layer, Conv) and isinstance(layer.bn, nn.BatchNorm2d):
             _fold_(layer)
@@ -40,14 +39,6 @@ class _ExactConv(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         with exact_products():
             return super().forward(x.float())
-
-
-def _twin(module: nn.Module) -> nn.Module:
-    """Return modules of our own around the tensors of `module`: a deep copy would take as long as scoring an image."""
-    twin = copy.copy(module)
-    twin._parameters, twin._buffers = dict(module._parameters), dict(module._buffers)
-    twin._modules = {name: child if child is None else _twin(child) for name, child in module._modules.items()}
-    return twin
 
 
 def _fold_(layer: Conv) -> None:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from spaces.covariance import Covariance, root_of
 from spaces.graph import Block, ChannelGraph
 from spaces.patches import fitted_layers, kernel_size, weight_matrix
+from spaces.scores import Scores
 
 STEP = 0.05  # of the channels that are left go at a time; one by one takes twice as long and gains nothing
 
@@ -36,12 +37,19 @@ class Elimination(NamedTuple):
 
 @torch.no_grad()
 def eliminate(
-    parent: nn.Module, graph: ChannelGraph, covariances: Mapping[str, Covariance], channels: Mapping[str, Tensor], /
+    parent: nn.Module,
+    graph: ChannelGraph,
+    covariances: Mapping[str, Covariance],
+    channels: Mapping[str, Tensor],
+    /,
+    *,
+    scores: Scores | None = None,
 ) -> tuple[Elimination, ...]:
-    """Return for each block of `graph` the order in which its channels go.
+    """Return for each block of `graph` the order in which its channels go, and what that loses.
 
     Args:
         channels: Fisher information of the outputs of each layer, (C,) by layer.
+        scores: the order to follow, the lowest first; None for the cheapest first.
     """
     layers = fitted_layers(parent)
     readers: dict[int, list[_Reader]] = {index: [] for index in range(len(graph.blocks))}
@@ -54,7 +62,8 @@ def eliminate(
         for index in np.unique(axis.blocks[axis.blocks >= 0]):
             atoms = np.where(axis.blocks == index, axis.atoms, -1)
             readers[int(index)].append(_Reader(inverse, weights, _rows(atoms, graph.blocks[index], kernel_size(layer))))
-    return tuple(_empty(block, readers.pop(index)) for index, block in enumerate(graph.blocks))
+    given = scores or [None] * len(graph.blocks)
+    return tuple(_empty(block, readers.pop(index), given[index]) for index, block in enumerate(graph.blocks))
 
 
 class _Reader:
@@ -110,16 +119,17 @@ def _rows(atoms: NDArray[np.int64], block: Block, n_offsets: int) -> NDArray[np.
     return rows
 
 
-def _empty(block: Block, readers: list[_Reader]) -> Elimination:
+def _empty(block: Block, readers: list[_Reader], given: NDArray[np.float64] | None) -> Elimination:
     """Return the order of one block, whose parts lose equally many channels; the last one of each stays to the end."""
     scores, losses = np.full(block.parts * block.size, float(block.size)), np.zeros(block.size + 1)
     left = np.arange(block.parts * block.size).reshape(block.parts, block.size)
     while left.shape[1] > 1:
         n_gone, n_going = block.size - left.shape[1], max(1, int(STEP * left.shape[1]))
         costs = np.sum([np.zeros(left.size), *(reader.costs(left.ravel()) for reader in readers)], 0)
-        order = costs.reshape(left.shape).argsort(axis=1, kind="stable")
+        costs = costs.reshape(left.shape)
+        order = (costs if given is None else given[left]).argsort(axis=1, kind="stable")
         going = np.take_along_axis(left, order[:, :n_going], 1)
-        alone = np.cumsum(np.sort(costs.reshape(left.shape), 1)[:, :n_going].sum(0))  # (n_going,)
+        alone = np.cumsum(np.take_along_axis(costs, order[:, :n_going], 1).sum(0))  # (n_going,)
         together = sum(reader.remove_(going.ravel()) for reader in readers)
         scores[going] = n_gone + np.arange(n_going)
         losses[n_gone + 1 : n_gone + n_going + 1] = losses[n_gone] + alone * (together / max(alone[-1], 1e-300))

@@ -15,7 +15,8 @@ from spaces.elimination import eliminate
 from spaces.files import write_atomic
 from spaces.fisher import fisher_information
 from spaces.graph import ChannelGraph
-from spaces.importance import Importance, Scores, score_channels
+from spaces.importance import Importance, score_channels
+from spaces.scores import Scores
 from spaces.threads import one_thread
 
 Floats = NDArray[np.float32]
@@ -27,7 +28,7 @@ class Study:
 
     Attributes:
         scores: of the channels of each block, by the importance that was asked for.
-        losses: by block, (size + 1,) what reconstruction loses when so many channels are gone, Fisher-weighted.
+        losses: by block, (size + 1,) what reconstruction loses when so many of the lowest-scored channels are gone.
         places: by layer, where it is reconstructed; see `sample_places`.
         sensitivity: by layer, the Fisher information of each channel that it makes (C,).
     """
@@ -44,18 +45,18 @@ def study_parent(
     """Return what `images` (N, 3, H, W), without labels, tell about `parent`, a detector in eval mode.
 
     Raises:
+        BadInput: the parent lacks what `importance` is made of.
         FloatingPointError: a prediction, a gradient or an activation of the parent is not finite.
     """
     with one_thread():
         fisher = fisher_information(parent, images, seed=seed)
         places = sample_places(fisher.places, seed=seed)
-        order = eliminate(parent, graph, covariances(parent, images, places), fisher.channels)
-        if importance is Importance.GREEDY:
-            scores: Scores = tuple(block.scores for block in order)
-        else:
+        scores = None
+        if importance is not Importance.GREEDY:
             scores = score_channels(parent, graph, images, importance=importance, seed=seed)
+        order = eliminate(parent, graph, covariances(parent, images, places), fisher.channels, scores=scores)
     return Study(
-        scores,
+        scores or tuple(block.scores for block in order),
         tuple(block.losses for block in order),
         {name: index.numpy() for name, index in places.items()},
         {name: information.numpy() for name, information in fisher.channels.items()},
@@ -93,7 +94,7 @@ def load_study(path: Path, graph: ChannelGraph) -> Study | None:
 def block_losses(study: Study, keep: NDArray[np.int64], /) -> NDArray[np.float64]:
     """Return what reconstruction loses at each row of `keep` (n, n_genes) if the blocks are taken to add up, (n,).
 
-    It is exact for one cut block in the greedy order; of several, each is taken to be cut while the others are whole.
+    It is exact for one cut block; of several, each is taken to be cut while the others are whole.
     """
     return np.asarray(losses_by_block(study, keep).sum(1))
 

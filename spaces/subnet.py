@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from ultralytics.nn.modules.block import C2f
 
 from spaces.graph import ChannelGraph, Use
-from spaces.importance import Scores
+from spaces.scores import Scores
+from spaces.twin import twin
 
 Chosen = tuple[NDArray[np.bool_], ...]  # for each block, which of its parts * size channels stay
 Kept = Mapping[Use, NDArray[np.int64]]  # for each dimension that may be cut, the parent's indices that stay
@@ -70,7 +71,7 @@ def install(skeleton: nn.Module, tensors: Mapping[str, Tensor], /) -> nn.Module:
     Raises:
         ValueError: the names differ from those of the skeleton.
     """
-    model = copy.deepcopy(skeleton)
+    model = twin(skeleton)
     own = model.state_dict()
     if own.keys() != tensors.keys():
         odd = sorted(own.keys() ^ tensors.keys())

@@ -6,34 +6,25 @@ import numpy as np
 import torch
 from ultralytics.nn.tasks import DetectionModel
 
-from leaderboards.benchmarks.networks import untrained
+from leaderboards.benchmarks.networks import ALL, read_networks, untrained
 from leaderboards.benchmarks.record import Cell, Record
 from leaderboards.publish import environment
 from spaces.channels import trace_channels
-from spaces.errors import BadInput
 from spaces.graph import ChannelGraph
-from spaces.importance import l1
 from spaces.probe import TOLERANCE, cut_error, probe
 from spaces.space import Keep
 from spaces.subnet import choose_channels, install, skeleton_of, slice_tensors
-
-NETWORKS = (
-    "yolov3-tiny", "yolov5n", "yolov5s", "yolov6n", "yolov6s", "yolov8n", "yolov8s", "yolov9t", "yolov9s",
-    "yolov10n", "yolov10s", "yolo11n", "yolo11s", "yolo12n", "yolo12s", "yolo26n", "yolo26s",
-)  # fmt: skip
+from spaces.weight_scores import l1
 
 
-def cutting(*, networks: str = ",".join(NETWORKS)) -> Record:
+def cutting(*, networks: str = ALL) -> Record:
     """Return the largest error over all blocks of all networks, relative to the largest output.
 
     Args:
         networks: names of Ultralytics' detectors.
     """
-    names = networks.split(",")
-    if odd := next((name for name in names if name not in NETWORKS), None):
-        raise BadInput(f"networks must be some of {', '.join(NETWORKS)}, got {odd!r:.60}")
     rows: list[dict[str, Cell]] = []
-    for name in names:
+    for name in read_networks(networks):
         model = untrained(name)
         started = time.perf_counter()
         graph = probe(model, trace_channels(model, imgsz=640), rng=np.random.default_rng(0))

@@ -30,9 +30,9 @@ from evaluators.detection import Predictions, to_original
 from evaluators.images import Images
 from leaderboards.prepare import Problem
 from spaces.graph import Block
-from spaces.importance import l1
 from spaces.space import Keep
 from spaces.subnet import choose_channels, install, slice_tensors
+from spaces.weight_scores import l1
 
 DELTA = 0.02
 KEEP_MIN = 0.2

@@ -5,6 +5,25 @@ from torch import nn
 from ultralytics.nn.tasks import DetectionModel
 
 from spaces.calibration import calibrate_bn_
+from spaces.errors import BadInput
+
+NETWORKS = (
+    "yolov3-tiny", "yolov5n", "yolov5s", "yolov6n", "yolov6s", "yolov8n", "yolov8s", "yolov9t", "yolov9s",
+    "yolov10n", "yolov10s", "yolo11n", "yolo11s", "yolo12n", "yolo12s", "yolo26n", "yolo26s",
+)  # fmt: skip
+ALL = ",".join(NETWORKS)
+
+
+def read_networks(names: str, /) -> list[str]:
+    """Return the networks that are named in `names`, separated by commas.
+
+    Raises:
+        BadInput: one of them is not of `NETWORKS`.
+    """
+    found = names.split(",")
+    if odd := next((name for name in found if name not in NETWORKS), None):
+        raise BadInput(f"networks must be some of {', '.join(NETWORKS)}, got {odd!r:.60}")
+    return found
 
 
 def untrained(name: str, /, *, n_classes: int = 80, seed: int = 0) -> DetectionModel:

@@ -7,8 +7,8 @@ from ultralytics.nn.tasks import DetectionModel
 
 from leaderboards.benchmarks.networks import untrained
 from spaces.graph import ChannelGraph
-from spaces.importance import l1
 from spaces.study import Study
+from spaces.weight_scores import l1
 
 
 @cache

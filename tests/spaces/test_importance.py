@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import pytest
@@ -6,10 +7,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from spaces.activation_scores import contribution, fisher, taylor
+from spaces.channels import trace_channels
+from spaces.errors import BadInput
 from spaces.fisher import surprise
 from spaces.graph import ChannelGraph
-from spaces.importance import Importance, Scores, contribution, fisher, l1, score_channels, taylor
+from spaces.importance import Importance, score_channels
+from spaces.scores import Scores
+from spaces.weight_scores import at_random, fpgm, gamma, kernel_gamma, l1, l2
 from tests.spaces.chain import Chain, chain, chain_graph, noise
+from tests.spaces.networks import detector
 
 Score = Callable[[Chain, ChannelGraph, Tensor], Scores]
 IMAGES = noise(4, 3, 16, 16)
@@ -54,6 +61,77 @@ def test_l1_is_the_sum_of_the_absolute_weights_of_each_filter() -> None:
     scores = l1(tensors, chain_graph())
     for score, name in zip(scores, ("first.weight", "second.weight"), strict=True):
         assert score.tolist() == pytest.approx([float(np.abs(row.numpy()).sum()) for row in tensors[name]])
+
+
+def naive_distances(filters: Tensor) -> list[float]:
+    return [sum(float((one - other).norm()) for other in filters) for one in filters]
+
+
+@pytest.mark.parametrize(
+    ("score", "naive"),
+    [
+        (l2, lambda filters: [float(np.sqrt((row.numpy() ** 2).sum())) for row in filters]),
+        (fpgm, naive_distances),
+    ],
+)
+def test_l2_and_fpgm_are_lengths_of_and_distances_between_filters(
+    score: Callable[[dict[str, Tensor], ChannelGraph], Scores], naive: Callable[[Tensor], list[float]]
+) -> None:
+    tensors = chain().state_dict()
+    for found, name in zip(score(tensors, chain_graph()), ("first.weight", "second.weight"), strict=True):
+        assert found.tolist() == pytest.approx(naive(tensors[name]), rel=1e-4)
+
+
+@cache
+def detector_graph() -> ChannelGraph:
+    return trace_channels(detector(), imgsz=64)
+
+
+def block_of(layer: str) -> int:
+    return [block.name for block in detector_graph().blocks].index(layer)
+
+
+def test_gamma_is_the_absolute_scale_of_batchnorm() -> None:
+    tensors = detector().state_dict()
+    score = gamma(tensors, detector_graph())[block_of("0")]
+    assert score.tolist() == pytest.approx(tensors["model.0.bn.weight"].abs().tolist())
+
+
+def test_kernel_gamma_weights_the_scale_by_ten_times_the_mean_absolute_kernel() -> None:
+    tensors = detector().state_dict()
+    score = kernel_gamma(detector(), detector_graph(), torch.rand(1, 3, 64, 64))[block_of("0")]
+    kernels, scales = tensors["model.0.conv.weight"], tensors["model.0.bn.weight"]
+    expected = [
+        10 * float(kernel.abs().mean()) * abs(float(scale)) for kernel, scale in zip(kernels, scales, strict=True)
+    ]
+    assert score.tolist() == pytest.approx(expected, rel=1e-5)
+
+
+def test_scores_of_layers_that_a_residual_joins_are_added() -> None:
+    tensors = detector().state_dict()
+    index = block_of("2.cv1")  # what a bottleneck adds to it comes from m.0.cv2
+    expected = tensors["model.2.cv1.bn.weight"].abs() + tensors["model.2.m.0.cv2.bn.weight"].abs()
+    assert gamma(tensors, detector_graph())[index].tolist() == pytest.approx(expected.tolist())
+
+
+@pytest.mark.parametrize("importance", [Importance.GAMMA, Importance.KERNEL_GAMMA])
+def test_a_network_without_batchnorm_has_no_gammas_to_score_by(importance: Importance) -> None:
+    with pytest.raises(BadInput, match=rf"importance={importance} needs BatchNorm"):
+        score_channels(chain(), chain_graph(), IMAGES, importance=importance, seed=0)
+
+
+def test_random_scores_follow_the_seed() -> None:
+    first, again, other = (at_random(chain_graph(), seed=seed) for seed in (1, 1, 2))
+    assert all(map(np.array_equal, first, again))
+    assert not np.array_equal(first[0], other[0])
+
+
+@pytest.mark.parametrize("importance", [each for each in Importance if each is not Importance.GREEDY])
+def test_every_importance_scores_every_channel_of_a_detector(importance: Importance) -> None:
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    scores = score_channels(detector(), detector_graph(), images, importance=importance, seed=0)
+    assert [len(score) for score in scores] == [block.parts * block.size for block in detector_graph().blocks]
+    assert all(np.isfinite(score).all() and (score >= 0).all() and score.max() > 0 for score in scores)
 
 
 def l1_of_chain(model: Chain, graph: ChannelGraph, _: Tensor) -> Scores:

@@ -8,9 +8,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from spaces.candidate import Candidate
 from spaces.channels import trace_channels
 from spaces.errors import BadInput, OutOfReach
-from spaces.importance import l1
 from spaces.space import Space
 from spaces.subnet import choose_channels, install, slice_tensors
+from spaces.weight_scores import l1
 from tests.spaces.networks import detector
 
 GRAPH = trace_channels(detector(), imgsz=64)

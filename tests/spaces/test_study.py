@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from spaces.activation_scores import contribution
 from spaces.covariance import covariances, sample_places
 from spaces.elimination import eliminate
 from spaces.fisher import fisher_information
 from spaces.graph import Block
-from spaces.importance import Importance, contribution, l1
+from spaces.importance import Importance
 from spaces.study import Study, block_losses, load_study, save_study, study_parent
+from spaces.weight_scores import l1
 from tests.spaces.chain import chain, chain_graph, noise
 
 IMAGES = noise(6, 3, 16, 16)
@@ -42,7 +44,15 @@ def test_scores_are_of_the_importance_that_was_asked_for() -> None:
     }
     for importance, scores in expected.items():
         assert all(map(np.array_equal, study(importance).scores, scores))
-        assert all(map(np.array_equal, study(importance).losses, study().losses))  # of the greedy order always
+
+
+def test_losses_are_of_the_order_that_channels_go_in() -> None:
+    places = sample_places(fisher_information(chain(), IMAGES, seed=0).places, seed=0)
+    found, weights = covariances(chain(), IMAGES, places), fisher_information(chain(), IMAGES, seed=0).channels
+    order = eliminate(chain(), chain_graph(), found, weights, scores=study(Importance.L1).scores)
+    for losses, block, greedy in zip(study(Importance.L1).losses, order, study().losses, strict=True):
+        assert np.array_equal(losses, block.losses)
+        assert losses[1] >= greedy[1] * (1 - 1e-6)  # no single channel is cheaper than the cheapest
 
 
 def test_it_follows_the_seed() -> None:

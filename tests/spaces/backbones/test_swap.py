@@ -15,9 +15,9 @@ from spaces.channels import trace_channels
 from spaces.detector import load_detector, save_detector
 from spaces.errors import BadInput
 from spaces.graph import ChannelGraph
-from spaces.importance import l1
 from spaces.probe import TOLERANCE, cut_error, probe
 from spaces.subnet import choose_channels, install, slice_tensors
+from spaces.weight_scores import l1
 from tests.spaces.networks import detector
 
 ROOT = Path(__file__).resolve().parents[3]

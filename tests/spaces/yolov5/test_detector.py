@@ -14,10 +14,10 @@ from leaderboards.benchmarks.structures import work
 from leaderboards.export import export_onnx
 from spaces.channels import trace_channels
 from spaces.graph import ChannelGraph
-from spaces.importance import l1
 from spaces.probe import cut_error, probe
 from spaces.space import Space
 from spaces.subnet import choose_channels, install, slice_tensors
+from spaces.weight_scores import l1
 from spaces.yolov5.attention import CBAM
 from spaces.yolov5.detector import SPECS, AnchorDetector, build, load_spec
 from tests.spaces.yolov5.tiny import tiny, tiny_spec
