@@ -11,7 +11,7 @@ from evaluators.images import Images, load_images
 from leaderboards.recipe import Recipe
 from spaces.backbones.swap import swap_backbone
 from spaces.base import SAME, BaseName
-from spaces.depth import Repeat, drop_repeats, kernel_gamma_order, order_repeats
+from spaces.depth import DepthImportance, Repeat, drop_repeats, kernel_gamma_order, order_repeats
 from spaces.errors import BadInput
 
 
@@ -61,7 +61,7 @@ def calibration_images(recipe: Recipe, holdout: Holdout, /, *, imgsz: int) -> Im
 
 
 def _order(recipe: Recipe, holdout: Holdout, parent: DetectionModel, backbone: str) -> tuple[Repeat, ...]:
-    """Return the repeats, the least missed first; under another backbone those of the neck, by their weights."""
-    if backbone == SAME:
+    """Return the repeats, the least missed first; under another backbone, not trained yet, always by their weights."""
+    if backbone == SAME and recipe.depth_importance is DepthImportance.CHANGE:
         return order_repeats(parent, calibration_images(recipe, holdout, imgsz=recipe.imgsz).tensor())
-    return kernel_gamma_order(swap_backbone(parent, backbone))
+    return kernel_gamma_order(parent if backbone == SAME else swap_backbone(parent, backbone))

@@ -14,6 +14,7 @@ from leaderboards.leaderboard import Leaderboard
 from leaderboards.render import write_markdown
 from leaderboards.report import render_report
 from search.journal import Journal, Replay
+from spaces.base import SAME, BaseName
 from spaces.errors import BadInput
 from spaces.files import write_atomic
 
@@ -83,9 +84,10 @@ def card(entry: Entry, board: Leaderboard, /, *, has_pt: bool = True) -> str:
     quality, parent = entry.quality, board.parent.quality
     assert quality is not None
     beside = f" (parent {parent.map50_95:.3f})" if parent is not None and entry.id != PARENT else ""
-    widths = ", ".join(f"{name} {value}" for name, value in entry.candidate.picks) or "as in the parent"
+    widths = ", ".join(f"{name} {value}" for name, value in entry.candidate.picks) or "all"
     fp32_time = f"{quality.latency_ms:.2f} ({quality.latency_p95_ms:.2f})"
-    pt = 'model.pt (`YOLO("model.pt")`)' if has_pt else NO_PT
+    is_swapped = BaseName.parse(entry.candidate.base).backbone != SAME
+    pt = f'model.pt (`YOLO("model.pt")`{", with timm installed" if is_swapped else ""})' if has_pt else NO_PT
     int8_time = f"{quality.int8_latency_ms:.2f} ({quality.int8_latency_p95_ms:.2f})"
     return f"""# {entry.id}
 
@@ -100,7 +102,7 @@ def card(entry: Entry, board: Leaderboard, /, *, has_pt: bool = True) -> str:
 largest output. INT8: convolutions run as integers; what comes after the head's last convolutions is float.
 {_stages(quality)}
 
-Channels kept where they differ from the parent: {widths}.
+Base: {entry.candidate.base}. Channels kept where they differ from it: {widths}.
 
 Files: model.safetensors + architecture.json (load without pickle), {pt}, model.onnx,
 model_int8.onnx. Licence: AGPL-3.0 (Ultralytics).

@@ -16,6 +16,7 @@ from leaderboards.entry import Entry
 from spaces.backbones.trunks import TRUNKS
 from spaces.base import SAME
 from spaces.build import Recovery
+from spaces.depth import DepthImportance
 from spaces.errors import BadInput
 from spaces.importance import Importance
 from spaces.precision import Precision, native_precision
@@ -94,6 +95,7 @@ class Recipe(BaseModel):
     align: int = Field(8, ge=1, le=64)
     backbones: Annotated[tuple[str, ...], AfterValidator(_backbones)] = (SAME,)
     depth: int = Field(0, ge=0, le=100)
+    depth_importance: DepthImportance = DepthImportance.CHANGE
     graft_epochs: int = Field(10, ge=1, le=10_000)
     backbone_weights: str | None = None
     image_sizes: tuple[Annotated[int, AfterValidator(_image_size)], ...] = ()
@@ -107,7 +109,7 @@ class Recipe(BaseModel):
     front: int = Field(4, ge=1, le=1000)
     finetune_epochs: int = Field(10, ge=0, le=10_000)
     batch: int = Field(8, ge=1, le=1024)
-    lr: float = Field(1e-3, gt=0, le=1)
+    lr: float | None = Field(None, gt=0, le=1)
     distill: float = Field(2.0, ge=0, le=100)
     flip: float = Field(0.5, ge=0, le=1)
     mosaic: float = Field(0.0, ge=0, le=1)

@@ -12,7 +12,7 @@ from evaluators.result import Result, Status
 from evaluators.sentinel import measure_sentinel
 from evaluators.stages import measure_stages
 from leaderboards.entry import PARENT, Entry, Quality
-from leaderboards.finetune import FinetuneRecipe
+from leaderboards.finetune import FinetuneRecipe, default_lr
 from leaderboards.prepare import Problem
 from leaderboards.recipe import Recipe
 from leaderboards.watcher import Watcher
@@ -43,7 +43,7 @@ def finish_rows(
     watcher.stage(f"{'fine-tuning and ' if recipe.finetune_epochs else ''}exporting {len(missing)} rows")
     models = (recipe.folder / "models").resolve()
     finishing = Finishing(
-        finetune_recipe(recipe),
+        finetune_recipe(recipe, n_classes=len(problem.inputs.dataset.names)),
         problem.inputs.dataset.train,
         problem.inputs.dataset.val,
         models,
@@ -122,13 +122,13 @@ def _proxy(result: Result | None, recipe: Recipe) -> float | None:
     return None if result is None else result.readings[recipe.proxy]
 
 
-def finetune_recipe(recipe: Recipe, /) -> FinetuneRecipe:
+def finetune_recipe(recipe: Recipe, /, *, n_classes: int) -> FinetuneRecipe:
     """Return how every row of `recipe` is fine-tuned."""
     return FinetuneRecipe(
         epochs=recipe.finetune_epochs,
         imgsz=recipe.imgsz,
         batch=recipe.batch,
-        lr=recipe.lr,
+        lr=default_lr(n_classes) if recipe.lr is None else recipe.lr,
         distill=recipe.distill,
         flip=recipe.flip,
         mosaic=recipe.mosaic,

@@ -12,7 +12,8 @@ from ultralytics.nn.tasks import DetectionModel
 from evaluators.dataset import Sample
 from evaluators.images import Images
 from leaderboards.bases import Plan, calibration_images
-from leaderboards.graft import Report, graft_recipe, make_parent
+from leaderboards.finetune import FinetuneRecipe
+from leaderboards.graft import TUNING_LR, Report, graft_recipe, make_parent
 from leaderboards.prepare import Problem
 from leaderboards.recipe import Recipe
 from leaderboards.rows import finetune_recipe
@@ -36,21 +37,21 @@ class _Grafts:
     """What makes a grafted parent in a worker."""
 
     recipe: Recipe
+    tuning: FinetuneRecipe
     parent: DetectionModel
     samples: tuple[Sample, ...]
     folder: Path
 
     def __call__(self, name: str, report: Report) -> None:
         torch.set_num_threads(1)
-        tuning = finetune_recipe(self.recipe)
         make_parent(
             self.parent,
             name,
             self.samples,
             folder=self.folder / name,
             tensors=_pretrained(self.recipe, name),
-            grafting=graft_recipe(tuning, epochs=self.recipe.graft_epochs),
-            tuning=tuning,
+            grafting=graft_recipe(self.tuning, epochs=self.recipe.graft_epochs),
+            tuning=self.tuning,
             report=report,
             device=self.recipe.worker_device,
         )
@@ -68,10 +69,12 @@ def graft_backbones(recipe: Recipe, problem: Problem, watcher: Watcher, /) -> di
     names = [name for name in recipe.backbones if name != SAME]
     missing = [name for name in names if not (folder / name / "architecture.json").exists()]
     if missing:
-        watcher.stage(f"grafting {', '.join(missing)}: {recipe.graft_epochs} epochs without labels, then fine-tuning")
+        watcher.stage(f"grafting {', '.join(missing)}: {recipe.graft_epochs} epochs without labels, then as many with")
         inputs = problem.inputs
+        rows = finetune_recipe(recipe, n_classes=len(inputs.dataset.names))
+        tuning = replace(rows, epochs=recipe.graft_epochs, lr=TUNING_LR)
         errors = on_ray.run_trials(
-            _Grafts(recipe, inputs.parent, inputs.dataset.train, folder),
+            _Grafts(recipe, tuning, inputs.parent, inputs.dataset.train, folder),
             missing,
             workers=recipe.workers,
             storage=recipe.folder.resolve(),

@@ -4,6 +4,8 @@ The parent must neither be perfect nor poor, and the parent's architecture at a 
 and fine-tuned as the front is, must stay clearly below it.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from evaluators.detection import coco_map, predict
@@ -29,9 +31,10 @@ def difficulty() -> Record:
     rows: list[dict[str, Cell]] = [{"network": "parent", "macs_kept": 1.0, "seed": 0, "map50_95": parent}]
     limit = SHARE * problem.parent_costs["macs_g"]
     build = make_workshop(recipe, problem).same.builder("cpu")
+    tuning = finetune_recipe(recipe, n_classes=len(problem.inputs.dataset.names))
     for seed in range(2):
         candidate = problem.space.sample(np.random.default_rng(seed), limits={"macs_g": limit}, diversity=0.0)
-        seeded = finetune_recipe(recipe.model_copy(update={"seed": seed}))
+        seeded = replace(tuning, seed=seed)
         start, train = build(candidate, recipe.recovery), problem.inputs.dataset.train
         model = fine_tuned(start, problem.inputs.parent, train, recipe=seeded)
         kept = problem.space.costs(candidate)["macs_g"] / problem.parent_costs["macs_g"]

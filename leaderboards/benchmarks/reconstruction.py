@@ -173,7 +173,7 @@ def _trial(recipe: Recipe, problem: Problem, counts: tuple[int, int, int, int]) 
         problem.inputs.holdout.search,
         problem.inputs.dataset.train,
         load_images(problem.inputs.dataset.val, imgsz=recipe.imgsz),
-        replace(finetune_recipe(recipe), seed=0),
+        replace(finetune_recipe(recipe, n_classes=len(problem.inputs.dataset.names)), seed=0),
         tuple(TARGETS),
         n_random,
         n_searched,

@@ -127,8 +127,8 @@ def make_trial(
 ) -> Trial:
     """Return what is the same for every backbone under the parent of `inputs`."""
     val = load_images(inputs.dataset.val, imgsz=recipe.imgsz)
-    grafting = graft_recipe(finetune_recipe(recipe), epochs=graft_epochs)
-    return Trial(inputs, val, grafting, finetune_recipe(recipe), weights, folder)
+    tuning = finetune_recipe(recipe, n_classes=len(inputs.dataset.names))
+    return Trial(inputs, val, graft_recipe(tuning, epochs=graft_epochs), tuning, weights, folder)
 
 
 def swap_rows(trial: Trial, names: Sequence[str]) -> list[Mapping[str, Cell]]:

@@ -99,7 +99,8 @@ def truths(
     with Journal(folder / "truth.jsonl", identity) as journal:
         missing = [job for job in (*jobs, *again) if job.number not in journal.results]
         val = load_images(problem.inputs.dataset.val, imgsz=recipe.imgsz)
-        tune = FineTuned(workshop, problem.inputs.dataset.train, val, finetune_recipe(recipe), len(jobs))
+        tuning = finetune_recipe(recipe, n_classes=len(problem.inputs.dataset.names))
+        tune = FineTuned(workshop, problem.inputs.dataset.train, val, tuning, len(jobs))
         for result in measured(lambda: tune, missing, workers=recipe.workers):
             journal.append_result(result)
         done = {number: result for number, result in journal.results.items() if result.status is Status.DONE}

@@ -10,6 +10,7 @@ from leaderboards.recipe import Recipe
 from leaderboards.studies import make_workshop
 from leaderboards.worker import make_measure
 from spaces.build import Recovery
+from spaces.depth import DepthImportance, kernel_gamma_order
 from spaces.errors import BadInput, OutOfReach
 from spaces.union import Union
 
@@ -35,6 +36,14 @@ def test_bases_are_all_combinations_and_the_users_own_comes_first(wide: Recipe, 
     assert networks[0] is networks[2] is problem.inputs.parent
     counts = [sum(weight.numel() for weight in network.parameters()) for network in networks]
     assert counts[0] > counts[1] == counts[3]
+
+
+def test_the_repeats_of_the_users_network_go_by_the_importance_that_is_asked_for(
+    wide: Recipe, problem: Problem
+) -> None:
+    deep = wide.model_copy(update={"depth": 10, "image_sizes": (), "depth_importance": DepthImportance.KERNEL_GAMMA})
+    plans = plan_bases(deep, problem.inputs.holdout, problem.inputs.parent)
+    assert plans[-1].dropped == kernel_gamma_order(problem.inputs.parent)
 
 
 def test_a_parent_that_is_not_searched_is_there_all_the_same(recipe: Recipe, problem: Problem) -> None:

@@ -92,7 +92,7 @@ def test_the_loss_is_the_error_in_units_of_the_parents_variance(samples: tuple[S
         device="cpu",
     )
     handle.remove()
-    images = seen[-1]
+    images = next(batch for batch in seen if len(batch) == 5)  # what comes after it calibrates BatchNorm
     assert images.shape == (5, 3, 64, 64)
     with torch.no_grad():
         made = [x.numpy() for x in Backbone(swap_backbone(detector(), NAME).train())(images)]

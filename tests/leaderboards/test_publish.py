@@ -79,8 +79,15 @@ def test_a_card_says_what_was_measured_of_which_file_and_what_the_parent_has() -
     assert "AGPL-3.0" in text
 
 
+def test_a_card_of_another_backbone_names_it_and_what_its_file_needs() -> None:
+    swapped = replace(FIRST, candidate=replace(FIRST.candidate, base="ghostnet-1@128"))
+    assert "Base: ghostnet-1@128." in card(swapped, BOARD)
+    assert "with timm installed" in card(swapped, BOARD)
+    assert "timm" not in card(FIRST, BOARD)
+
+
 def test_the_parents_card_is_not_beside_itself_and_a_failed_parent_beside_nothing() -> None:
-    assert "as in the parent" in card(BOARD.parent, BOARD)
+    assert "Base: same. Channels kept where they differ from it: all." in card(BOARD.parent, BOARD)
     assert "(parent" not in card(BOARD.parent, BOARD)
     failed = replace(BOARD.parent, quality=None)
     assert "(parent" not in card(FIRST, replace(BOARD, entries=[failed, *BOARD.rows]))
