@@ -11,7 +11,7 @@ from torch import nn
 from ultralytics.nn.tasks import DetectionModel
 
 from evaluators.dataset import Sample, load_dataset
-from leaderboards.finetune import FinetuneRecipe, finetune
+from leaderboards.finetune import FinetuneRecipe, default_lr, finetune
 from tests.evaluators.tiny import write_dataset
 from tests.spaces.networks import detector
 from tests.spaces.yolov5.tiny import tiny
@@ -190,3 +190,8 @@ def test_every_epoch_is_reported(samples: tuple[Sample, ...], tmp_path: Path) ->
     )
     assert [report["epoch"] for report in reports] == [1, 2]
     assert all(report["loss"] == report["task_loss"] > 0 for report in reports)
+
+
+@pytest.mark.parametrize(("n_classes", "lr"), [(80, 0.01 / 84), (10, 0.01 / 14), (3, 1e-3), (1, 1e-3)])
+def test_the_learning_rate_falls_with_the_number_of_classes_as_ultralytics_has_it(n_classes: int, lr: float) -> None:
+    assert default_lr(n_classes) == pytest.approx(lr, abs=5e-7)  # six digits
