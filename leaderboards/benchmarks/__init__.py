@@ -11,11 +11,12 @@ from leaderboards.benchmarks.calibration import calibration
 from leaderboards.benchmarks.cutting import cutting
 from leaderboards.benchmarks.difficulty import difficulty
 from leaderboards.benchmarks.evaluation import evaluation
+from leaderboards.benchmarks.importance import importance
 from leaderboards.benchmarks.kills import kills
 from leaderboards.benchmarks.latency import latency
 from leaderboards.benchmarks.proxies import proxies
 from leaderboards.benchmarks.reconstruction import reconstruction
-from leaderboards.benchmarks.record import Record
+from leaderboards.benchmarks.record import Cell, Record
 from leaderboards.benchmarks.sampler import sampler
 from leaderboards.benchmarks.structures import structures
 from leaderboards.benchmarks.swaps import swaps
@@ -29,12 +30,16 @@ BENCHMARKS: Mapping[str, Callable[..., Record]] = {
     "difficulty": difficulty,
     "evaluation": evaluation,
     "calibration": calibration,
+    "importance": importance,
     "latency": latency,
     "proxies": proxies,
     "reconstruction": reconstruction,
     "structures": structures,
     "swaps": swaps,
 }
+
+
+WIDEST = 10_000  # columns of text; no table has more
 
 
 def run(words: Sequence[str], /) -> Record:
@@ -52,11 +57,20 @@ def run(words: Sequence[str], /) -> Record:
 
 
 def write_terminal(record: Record, console: Console, /) -> None:
-    """Print `record` for a reader."""
+    """Print `record` for a reader; a table that is wider than the console has a line of words for each row."""
+    texts = [{name: _text(value) for name, value in row.items()} for row in record.rows]
     table = Table(*record.rows[0], title=record.name)
-    for row in record.rows:
-        table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()))
-    console.print(table)
+    for row in texts:
+        table.add_row(*row.values())
+    if console.measure(table, options=console.options.update(width=WIDEST)).maximum <= console.width:
+        console.print(table)
+    else:
+        for row in texts:
+            console.print("  ".join(f"{name} {text}" for name, text in row.items()), highlight=False, soft_wrap=True)
     console.print(
         f"{record.metric}: {record.value:.4g}; target {record.target}: {'holds' if record.holds else 'MISSED'}"
     )
+
+
+def _text(value: Cell) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -29,7 +29,7 @@ def test_no_or_an_unknown_name_lists_them_all(words: list[str]) -> None:
 
 def test_a_key_that_the_benchmark_does_not_have_is_refused() -> None:
     with pytest.raises(BadInput, match="unknown key 'cutting'; there are no keys here"):
-        run(["sampler", "cutting"])
+        run(["difficulty", "cutting"])
 
     with pytest.raises(BadInput, match="networks must be some of yolov3-tiny"):
         run(["cutting", "networks=yolov4"])
@@ -94,3 +94,14 @@ def test_a_reader_sees_the_rows_the_figure_and_whether_it_holds(holds: bool, wor
     text = capture.get()
     assert "yolov8n" in text
     assert f"largest error: 0.25; target at most 0.5: {word}" in text
+
+
+def test_a_table_too_wide_for_the_console_has_a_line_of_words_for_each_row() -> None:
+    console = Console(width=60)
+    rows = [{f"column_{index}": 1.0 / (row + 3) for index in range(12)} for row in range(2)]
+    with console.capture() as capture:
+        write_terminal(replace(RECORD, rows=rows), console)
+    lines = capture.get().splitlines()
+    assert lines[0].startswith("column_0 0.3333  column_1 0.3333")
+    assert lines[0].endswith("column_11 0.3333")
+    assert lines[1].startswith("column_0 0.25")
