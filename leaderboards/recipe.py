@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from evaluators.metric import LABELLED, MAP, RANKING
 from leaderboards.entry import Entry
-from spaces.backbones.trunks import TRUNKS
+from spaces.backbones.trunks import TRUNKS, check_backbone
 from spaces.base import SAME
 from spaces.build import Recovery
 from spaces.depth import DepthImportance
@@ -47,9 +47,11 @@ def _image_size(value: int) -> int:
 
 
 def _backbones(value: tuple[str, ...]) -> tuple[str, ...]:
-    known = (SAME, *TRUNKS)
-    if not value or len(set(value)) < len(value) or not set(value) <= set(known):
-        raise ValueError(f"must be some of {', '.join(known)}, each once")
+    for name in value:
+        if name != SAME:
+            check_backbone(name)
+    if not value or len(set(value)) < len(value):
+        raise ValueError(f"must be some of {', '.join((SAME, *TRUNKS))}, each once")
     return value
 
 

@@ -39,7 +39,7 @@ def check_backbone(name: str, /) -> None:
         BadInput: it is not; the message says which there are, and what else timm knows to speak against it.
     """
     if name not in TRUNKS:
-        raise BadInput(f"backbone must be one of {', '.join(TRUNKS)}, got {name!r:.60}{_lack(name)}")
+        raise BadInput(f"backbones must be some of {', '.join(TRUNKS)}, got {name!r:.60}{_lack(name)}")
 
 
 def make_parts(name: str, tensors: Mapping[str, torch.Tensor] | None = None, /) -> tuple[nn.Sequential, ...]:
@@ -53,7 +53,7 @@ def make_parts(name: str, tensors: Mapping[str, torch.Tensor] | None = None, /) 
         BadInput: there is no such backbone.
     """
     if name not in TRUNKS:
-        raise BadInput(f"backbone must be one of {', '.join(TRUNKS)}, got {name!r:.60}")
+        raise BadInput(f"backbones must be some of {', '.join(TRUNKS)}, got {name!r:.60}")
     trunk = TRUNKS[name]
     network = trunk.make()
     if tensors is not None:

@@ -109,3 +109,13 @@ def test_a_device_file_of_another_image_size_is_refused(recipe: Recipe, problem:
     write_device_file(device_file(problem, machine=this_machine()), path)
     with pytest.raises(BadInput, match="imgsz 64, not 96"):
         load_inputs(with_device(recipe, path, imgsz=96))
+
+
+def test_files_of_backbones_are_checked_before_anything_is_made(recipe: Recipe, tmp_path: Path) -> None:
+    path = tmp_path / "other.pth"
+    torch.save({"stem.weight": torch.zeros(3)}, path)
+    words = {"backbones": ("same", "ghostnet"), "backbone_weights": f"ghostnet:{path}"}
+    with pytest.raises(BadInput, match=r"backbone_weights: .*other\.pth' is not of ghostnet"):
+        load_inputs(recipe.model_copy(update=words))
+    with pytest.raises(BadInput, match="backbone_weights: ghostnet is not among backbones=same"):
+        load_inputs(recipe.model_copy(update={**words, "backbones": ("same",)}))

@@ -40,7 +40,7 @@ def test_rows_of_other_settings_do_not_stand_in_one_table(trial: Trial) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ("backbones=resnet", "backbone must be one of ghostnet, "),
+        ("backbones=resnet", "backbones must be some of ghostnet, "),
         ("backbones=lcnet,lcnet", "backbones must be different ones"),
         ("graft_epochs=-1", "graft_epochs must be a number from 0"),
         ("epochs=1.5", "epochs must be a whole number"),

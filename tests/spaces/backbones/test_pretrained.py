@@ -124,7 +124,7 @@ def test_the_key_names_a_file_for_each_backbone(tmp_path: Path) -> None:
         ("", "must be BACKBONE:FILE,..., got ''"),
         ("ghostnet", "must be BACKBONE:FILE,..., got 'ghostnet'"),
         ("ghostnet:", "must be BACKBONE:FILE,..., got 'ghostnet:'"),
-        ("vgg:a.pth", "backbone must be one of .* got 'vgg'"),
+        ("vgg:a.pth", "backbones must be some of .* got 'vgg'"),
         ("ghostnet:nowhere.pth", "'nowhere.pth' not found"),
         (f"ghostnet:{__file__},ghostnet:{__file__}", "ghostnet is given twice"),
     ],

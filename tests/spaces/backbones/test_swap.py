@@ -180,5 +180,5 @@ def test_an_architecture_with_an_unknown_backbone_is_refused(value: object, tmp_
     record = copy.deepcopy(json.loads(path.read_text()))
     record["yaml"]["backbone_name"] = value
     path.write_text(json.dumps(record))
-    with pytest.raises(BadInput, match="backbone must be one of"):
+    with pytest.raises(BadInput, match="backbones must be some of"):
         load_detector(tmp_path)

@@ -47,7 +47,7 @@ def test_parts_compute_what_the_published_network_computes_at_strides_8_16_and_3
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("ghosnet", "backbone must be one of ghostnet, shufflenetv2, .*, got 'ghosnet'$"),
+        ("ghosnet", "backbones must be some of ghostnet, shufflenetv2, .*, got 'ghosnet'$"),
         ("shvit_s1", r"features of shvit_s1 have the strides \[16, 32, 64\], needed once each are \[8, 16, 32\]$"),
         ("resnet18", "got 'resnet18'$"),  # it could be one, it is only not in the list
         ("hf-hub:someone/something", "got 'hf-hub:someone/something'$"),
