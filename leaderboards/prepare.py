@@ -20,7 +20,7 @@ from evaluators.latency import measure_latency
 from leaderboards.bases import Plan, plan_bases, provisional
 from leaderboards.export import export_onnx
 from leaderboards.recipe import EMBEDDED, LIMITS, Recipe
-from spaces.backbones.pretrained import load_pretrained, read_weight_paths
+from spaces.backbones.pretrained import check_pretrained
 from spaces.base import SAME, Base
 from spaces.candidate import Candidate
 from spaces.channels import trace_channels
@@ -132,7 +132,8 @@ def load_inputs(recipe: Recipe, /) -> Inputs:
             belong together.
     """
     _check_device(recipe.torch_device)
-    _check_pretrained(recipe)
+    if recipe.backbone_weights is not None:
+        check_pretrained(recipe.backbone_weights, recipe.backbones)
     yaml = render_digits(ROOT / "datasets") if recipe.data == EMBEDDED else Path(recipe.data)
     dataset = load_dataset(yaml, needs_train_labels=recipe.needs_train_labels)
     holdout = split_holdout(dataset.train, n_holdout=recipe.search_images, seed=recipe.seed)
@@ -144,16 +145,6 @@ def load_inputs(recipe: Recipe, /) -> Inputs:
         raise BadInput(_names_differ(architecture.names, dataset.names, recipe))
     digest = fingerprint(path)
     return Inputs(dataset, holdout, parent, architecture, digest, _device(recipe, digest))
-
-
-def _check_pretrained(recipe: Recipe) -> None:
-    """Make sure that every file of `backbone_weights` can be used before hours are spent on the others."""
-    if recipe.backbone_weights is None:
-        return
-    for name, path in read_weight_paths(recipe.backbone_weights).items():
-        if name not in recipe.backbones:
-            raise BadInput(f"backbone_weights: {name} is not among backbones={','.join(recipe.backbones)}")
-        load_pretrained(name, path)
 
 
 def analyse(recipe: Recipe, inputs: Inputs, /) -> Problem:

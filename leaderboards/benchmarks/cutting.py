@@ -23,32 +23,7 @@ def cutting(*, networks: str = ALL) -> Record:
     Args:
         networks: names of Ultralytics' detectors.
     """
-    rows: list[dict[str, Cell]] = []
-    for name in read_networks(networks):
-        model = untrained(name)
-        started = time.perf_counter()
-        graph = probe(model, trace_channels(model, imgsz=640), rng=np.random.default_rng(0))
-        seconds = time.perf_counter() - started
-        sizes = np.array([block.size for block in graph.blocks])
-        errors = []
-        for index in range(len(sizes)):
-            keep = sizes.copy()
-            keep[index] = max(1, keep[index] // 2)
-            errors.append(cut_error(model, graph, keep))
-        narrow = np.maximum(1, sizes // 2)
-        together, half = cut_error(model, graph, narrow), _cut(model, graph, narrow)
-        rows.append(
-            {
-                "network": name,
-                "blocks": len(sizes),
-                "analysis_s": seconds,
-                "worst_error": max(errors),
-                "all_by_half_error": together,
-                "params_left": _params(half) / _params(model),
-                "trains": _trains(half),
-                "kept_whole": ", ".join(f"{layer} ({why})" for layer, why in graph.kept_whole.items()),
-            }
-        )
+    rows = [_row(name) for name in read_networks(networks)]
     worst = max(float(row["worst_error"]) for row in rows)
     return Record(
         "cutting",
@@ -60,6 +35,29 @@ def cutting(*, networks: str = ALL) -> Record:
         environment(),
         f"python run_search.py bench cutting networks={networks} --json",
     )
+
+
+def _row(name: str) -> dict[str, Cell]:
+    model = untrained(name)
+    started = time.perf_counter()
+    graph = probe(model, trace_channels(model, imgsz=640), rng=np.random.default_rng(0))
+    seconds = time.perf_counter() - started
+    sizes = np.array([block.size for block in graph.blocks])
+    halves = np.maximum(1, sizes // 2)
+    errors = [
+        cut_error(model, graph, np.where(np.arange(len(sizes)) == index, halves, sizes)) for index in range(len(sizes))
+    ]
+    half = _cut(model, graph, halves)
+    return {
+        "network": name,
+        "blocks": len(sizes),
+        "analysis_s": seconds,
+        "worst_error": max(errors),
+        "all_by_half_error": cut_error(model, graph, halves),
+        "params_left": _params(half) / _params(model),
+        "trains": _trains(half),
+        "kept_whole": ", ".join(f"{layer} ({why})" for layer, why in graph.kept_whole.items()),
+    }
 
 
 def _cut(model: DetectionModel, graph: ChannelGraph, keep: Keep) -> DetectionModel:

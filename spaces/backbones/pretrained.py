@@ -2,7 +2,7 @@
 
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import torch
@@ -67,6 +67,18 @@ def load_pretrained(name: str, path: Path, /) -> dict[str, Tensor]:
         raise BadInput(f"{KEY}: {str(path)!r} is not of {name}, which has no {odd!r:.80}")
     kept = {tensor: value for tensor, value in found.items() if tensor.startswith(used)}
     return {tensor: value.float() if value.is_floating_point() else value for tensor, value in kept.items()}
+
+
+def check_pretrained(text: str, backbones: Collection[str], /) -> None:
+    """Make sure that every file that `text` names can be used, before hours are spent on the others.
+
+    Raises:
+        BadInput: as of `read_weight_paths` and `load_pretrained`, or one is of none of `backbones`.
+    """
+    for name, path in read_weight_paths(text).items():
+        if name not in backbones:
+            raise BadInput(f"{KEY}: {name} is not among backbones={','.join(backbones)}")
+        load_pretrained(name, path)
 
 
 def _read(path: Path) -> Mapping[str, Tensor]:
