@@ -19,7 +19,7 @@ from leaderboards.benchmarks.record import Cell, Record
 from leaderboards.benchmarks.setting import command, read_count, recipe_of
 from leaderboards.export import export_onnx
 from leaderboards.finetune import FinetuneRecipe, finetune
-from leaderboards.graft import graft, graft_recipe
+from leaderboards.graft import TUNING_LR, graft, graft_recipe
 from leaderboards.prepare import Inputs, load_inputs
 from leaderboards.publish import environment
 from leaderboards.recipe import EMBEDDED, Recipe, run_folder
@@ -71,9 +71,9 @@ def swaps(
     *,
     data: str = EMBEDDED,
     backbones: str = FIVE,
-    graft_epochs: str = "5",
-    epochs: str = "3",
-    lr: str = "1e-3",
+    graft_epochs: str = "3",
+    epochs: str = "6",
+    lr: str = str(TUNING_LR),
     backbone_weights: str = "",
     out: str = "",
 ) -> Record:
