@@ -63,7 +63,7 @@ def trade_off(board: Leaderboard, results: Sequence[Result], axis: Axis, /) -> s
     """Return mAP against one cost: the entries, the parent, their front as a stair, the budget, the searched cloud."""
     figure = go.Figure()
     rows = [(entry, entry.quality) for entry in (*board.rows, board.parent) if entry.quality]
-    if axis.reading and board.proxy is MAP:
+    if axis.reading and scored(results, MAP):
         _add_cloud_(figure, results, axis)
     add_stair_(figure, [(getattr(quality, axis.cost), getattr(quality, axis.score)) for _, quality in rows])
     _add_rows_(figure, board, rows, axis)
@@ -186,7 +186,7 @@ def _limit(board: Leaderboard, axis: Axis) -> float | None:
 
 
 def _add_cloud_(figure: go.Figure, results: Sequence[Result], axis: Axis) -> None:
-    """Draw the proxy mAP of every measured candidate."""
+    """Draw the mAP that the search saw of every measured candidate."""
     done = [result for result in scored(results, MAP) if axis.reading in result.readings]
     figure.add_scatter(
         x=[axis.scale * result.readings[axis.reading] for result in done],

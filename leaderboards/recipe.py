@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from evaluators.metric import LABELLED, MAP, RANKING
+from evaluators.metric import LABELLED, LOSS, MAP, RANKING
 from leaderboards.entry import Entry
 from spaces.backbones.trunks import TRUNKS, check_backbone
 from spaces.base import SAME
@@ -69,6 +69,15 @@ def _ranking(value: str) -> str:
     return value
 
 
+def _default_proxy(known: Mapping[str, object]) -> str:
+    """Return mAP where rows are not trained or image sizes differ, else the loss.
+
+    The loss tells what training will make of a network even where mAP does not (`bench proxies`).
+    """
+    is_final = known.get("finetune_epochs") == 0 or known.get("image_sizes")
+    return MAP.name if is_final else LOSS.name
+
+
 def _no_bits(value: tuple[int, ...]) -> tuple[int, ...]:
     if value:
         raise ValueError("bit-widths are not searched in this version; every row gets an INT8 file")
@@ -103,13 +112,13 @@ class Recipe(BaseModel):
     image_sizes: tuple[Annotated[int, AfterValidator(_image_size)], ...] = ()
     bits: Annotated[tuple[int, ...], AfterValidator(_no_bits)] = ()
     strategy: Literal["informed", "nsga2", "random"] = "informed"
-    proxy: Annotated[str, AfterValidator(_ranking)] = MAP.name
     importance: Importance = Importance.GREEDY
     recovery: Recovery = Recovery.RECONSTRUCT
     precision: Precision = Field(default_factory=native_precision)
     candidates: int = Field(120, ge=1, le=1_000_000)
     front: int = Field(4, ge=1, le=1000)
     finetune_epochs: int = Field(10, ge=0, le=10_000)
+    proxy: Annotated[str, AfterValidator(_ranking)] = Field(default_factory=lambda known: _default_proxy(known))
     batch: int = Field(8, ge=1, le=1024)
     lr: float | None = Field(None, gt=0, le=1)
     distill: float = Field(2.0, ge=0, le=100)

@@ -57,7 +57,7 @@ def render_report(
         sentences=_sentences(board, results),
         charts=_charts(board, results, blocks),
         readings=agreement_by_reading(board, results),
-        has_cloud=board.proxy is MAP,
+        has_cloud=bool(charts.scored(results, MAP)),
         n_blocks=len(blocks),
         failures=failures[:MAX_FAILURES],
         n_failures=len(failures),

@@ -72,14 +72,19 @@ def test_a_run_of_which_nothing_came_still_has_its_report() -> None:
     assert "Too few" in text
 
 
-def test_a_search_by_loss_has_its_report_without_a_cloud_of_map() -> None:
+def test_a_search_by_loss_has_its_report_with_a_cloud_of_map_only_if_it_measured_that_too() -> None:
     board = Leaderboard([replace(entry, proxy_name="loss") for entry in make_board().entries], {})
-    results = [
+    with_map = [
         replace(result, readings={**result.readings, "loss": 3.0}) if result.status is Status.DONE else result
         for result in make_results(np.random.default_rng(0))
     ]
-    text = "".join(Page(render_report(board, results, BLOCKS, recipe={}, environment={}, notes=())).texts)
-    assert "searched only" not in text
+    without = [
+        replace(result, readings={name: value for name, value in result.readings.items() if name != "map50_95"})
+        for result in with_map
+    ]
+    for results, has_cloud in ((with_map, True), (without, False)):
+        text = "".join(Page(render_report(board, results, BLOCKS, recipe={}, environment={}, notes=())).texts)
+        assert ("searched only" in text) == has_cloud
 
 
 def test_every_reading_of_the_fine_tuned_rows_is_compared() -> None:
