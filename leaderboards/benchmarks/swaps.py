@@ -139,7 +139,7 @@ def swap_rows(trial: Trial, names: Sequence[str]) -> list[Mapping[str, Cell]]:
             if name not in _rows(journal):
                 journal.append(ROW, {"backbone": name, **_measure(trial, name, journal)})
         rows = _rows(journal)
-    return [rows[name] for name in (PARENT, *names)]
+    return [{**rows[name], **_latency(trial, name)} for name in (PARENT, *names)]
 
 
 def _rows(journal: Journal) -> dict[str, Mapping[str, Cell]]:
@@ -189,18 +189,25 @@ def _row(trial: Trial, *, grafted: DetectionModel, tuned: DetectionModel, minute
     graph = trace_channels(tuned, imgsz=imgsz)
     space = Space(graph)
     costs = space.costs(space.parent)
-    with tempfile.TemporaryDirectory() as folder:
-        onnx = export_onnx(tuned, Path(folder) / "model.onnx", imgsz=imgsz)
-        latency = measure_latency(onnx, threads=1, max_seconds=LATENCY_SECONDS)
     maps = [coco_map(predict(model, trial.val), trial.val).map50_95 for model in (grafted, tuned)]
     return {
         "map_grafted": maps[0],
         "map50_95": maps[1],
         "macs_g": costs["macs_g"],
         "params_m": costs["params_m"],
-        "latency_ms": latency.median_ms,
-        "latency_low_ms": latency.low_ms,
-        "latency_high_ms": latency.high_ms,
         "blocks": len(graph.blocks),
         "minutes": minutes,
     }
+
+
+def _latency(trial: Trial, name: str) -> dict[str, Cell]:
+    """Return the latency of a backbone's network, timed when all are trained: one right after the other.
+
+    It does not depend on the weights, so nothing has to be kept for it.
+    """
+    parent = trial.inputs.parent
+    network = parent if name == PARENT else swap_backbone(parent, name)
+    with tempfile.TemporaryDirectory() as folder:
+        onnx = export_onnx(network, Path(folder) / "model.onnx", imgsz=trial.grafting.imgsz)
+        latency = measure_latency(onnx, threads=1, max_seconds=LATENCY_SECONDS)
+    return {"latency_ms": latency.median_ms, "latency_low_ms": latency.low_ms, "latency_high_ms": latency.high_ms}
