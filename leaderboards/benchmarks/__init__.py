@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from rich.console import Console
 from rich.table import Table
 
+from leaderboards.benchmarks.allocation import allocation
+from leaderboards.benchmarks.bit_sensitivity import bit_sensitivity
 from leaderboards.benchmarks.calibration import calibration
 from leaderboards.benchmarks.cutting import cutting
 from leaderboards.benchmarks.difficulty import difficulty
@@ -15,6 +17,7 @@ from leaderboards.benchmarks.importance import importance
 from leaderboards.benchmarks.kills import kills
 from leaderboards.benchmarks.latency import latency
 from leaderboards.benchmarks.proxies import proxies
+from leaderboards.benchmarks.quantization import quantization
 from leaderboards.benchmarks.reconstruction import reconstruction
 from leaderboards.benchmarks.record import Cell, Record
 from leaderboards.benchmarks.sampler import sampler
@@ -30,9 +33,12 @@ BENCHMARKS: Mapping[str, Callable[..., Record]] = {
     "difficulty": difficulty,
     "evaluation": evaluation,
     "calibration": calibration,
+    "allocation": allocation,
+    "bit_sensitivity": bit_sensitivity,
     "importance": importance,
     "latency": latency,
     "proxies": proxies,
+    "quantization": quantization,
     "reconstruction": reconstruction,
     "structures": structures,
     "swaps": swaps,
