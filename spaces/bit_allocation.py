@@ -1,13 +1,12 @@
 """Which option each layer gets so that the summed cost is least within limits: exactly, or a whole front in one sweep.
 
-HiGHS is exact, a second for a point. The sweep prices the resources of all points together (bit_prices.py), which
+HiGHS is exact, half a second for a point. The sweep prices the resources of all points together (bit_prices.py), which
 settles nearly every layer, and combines the others so that they fit (bit_rounding.py). Where that leaves a gap, the
-layers that weigh most among the undecided are settled each way and the rest is priced anew: a little branch and bound.
+layer that weighs most among the undecided is settled each way and the rest is priced anew: a little branch and bound.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -18,13 +17,13 @@ from scipy.sparse import csr_matrix
 from spaces.bit_prices import Floats, price
 from spaces.bit_rounding import N_OPEN, Choice, fits, reduced_costs, round_prices
 from spaces.errors import OutOfReach
+from spaces.silence import silent_stdout
 
 Tables = NDArray[np.float64]  # (n_resources, n_layers, n_options)
 
 CLOSE = 3e-4  # above its bound a point is left as it is
 N_LEVELS = 2
 N_STATES = 2  # of a point at each level
-N_SETTLED = 2  # layers at a time
 N_KEPT = 6  # options a layer when it is priced anew, those that cost least at the prices before
 SMOOTH_AGAIN = 0.01  # at first, when prices are found anew
 SCALE = 1000.0  # of the rows that HiGHS sees, which it may exceed by 1e-6
@@ -73,13 +72,14 @@ def allocate(
     unit = max(float(np.ptp(costs, axis=1).mean()), LEAST)
     rows = resources.reshape(len(limits), -1) / np.maximum(limits, LEAST)[:, None]
     one_each = csr_matrix(np.kron(np.eye(n_layers), np.ones(n_options)))
-    found = milp(
-        (costs / unit).ravel(),
-        integrality=np.ones(costs.size),
-        bounds=Bounds(0, 1),
-        constraints=[LinearConstraint(one_each, 1, 1), LinearConstraint(SCALE * rows, -np.inf, SCALE)],
-        options={"mip_rel_gap": gap, "time_limit": seconds},
-    )
+    with silent_stdout():
+        found = milp(
+            (costs / unit).ravel(),
+            integrality=np.ones(costs.size),
+            bounds=Bounds(0, 1),
+            constraints=[LinearConstraint(one_each, 1, 1), LinearConstraint(SCALE * rows, -np.inf, SCALE)],
+            options={"mip_rel_gap": gap, "time_limit": seconds},
+        )
     if found.x is None:
         raise OutOfReach(f"no allocation of bits is within all of the limits together ({found.message:.80})")
     choice = found.x.reshape(costs.shape).argmax(1)
@@ -143,7 +143,7 @@ class _Sweep:
         self._round()
 
     def settle(self) -> None:
-        """Settle undecided layers of each state each way, price the others anew, and go on from the best."""
+        """Settle a layer of each state each way, price the others anew, and go on from the best."""
         open_states = [state for state in self._states if self._is_open(state)]
         children = [
             _State(state.point, costs, state.prices, state.bound)
@@ -191,20 +191,22 @@ class _Sweep:
 
 
 def _settled(state: _State, uses: Floats) -> list[Floats]:
-    """Return the costs of `state` with the layers that weigh most among the undecided settled, one way each."""
+    """Return the costs of `state` with the layer that weighs most among the undecided settled, one way and the other.
+
+    It is the layer with the least reduced cost of its second option for what that changes in the priced uses.
+    """
     reduced = reduced_costs(state.costs, uses, state.prices)
     rows = np.arange(len(reduced))
     first = reduced.argmin(1)
     moved = np.abs(np.tensordot(state.prices, uses - uses[:, rows, first][:, :, None], 1))
     doubt = np.where(np.isfinite(reduced) & (moved > 0), reduced / np.maximum(moved, LEAST), np.inf)
-    second = doubt.argmin(1)
-    least = doubt[rows, second]
-    layers = [int(layer) for layer in np.argsort(least)[:N_SETTLED] if np.isfinite(least[layer])]
+    layer, second = divmod(int(doubt.argmin()), doubt.shape[1])
+    if not np.isfinite(doubt[layer, second]):
+        return []
     ways = []
-    for options in product(*((first[layer], second[layer]) for layer in layers)):
+    for option in (first[layer], second):
         costs = state.costs.copy()
-        for layer, option in zip(layers, options, strict=True):
-            costs[layer] = np.where(np.arange(costs.shape[1]) == option, costs[layer], np.inf)
+        costs[layer] = np.where(np.arange(costs.shape[1]) == option, costs[layer], np.inf)
         ways.append(costs)
     return ways
 

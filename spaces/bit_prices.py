@@ -43,7 +43,7 @@ def price(costs: Floats, uses: Floats, start: Floats, /, *, smooth: float) -> Pr
         start: (m, n_resources), prices above 0 to begin with.
         smooth: how far apart costs are that are taken for equal at first.
     """
-    dual = _Dual(costs, uses)
+    dual = _Dual(costs.transpose(2, 0, 1), uses.transpose(1, 3, 0, 2))
     prices = start
     while smooth > SHARPEST:
         for _ in range(N_STEPS):
@@ -56,8 +56,8 @@ class _Dual:
     """The smoothed dual of m problems; options come first, so that sums over them run along whole layers."""
 
     def __init__(self, costs: Floats, uses: Floats) -> None:
-        self._costs = np.ascontiguousarray(costs.transpose(2, 0, 1))  # (n_options, m, n_layers)
-        self._uses = np.ascontiguousarray(uses.transpose(1, 3, 0, 2))  # (n_resources, n_options, m, n_layers)
+        self._costs = np.ascontiguousarray(costs)  # (n_options, m, n_layers)
+        self._uses = np.ascontiguousarray(uses)  # (n_resources, n_options, m, n_layers)
 
     def bounds(self, prices: Floats) -> Floats:
         """Return what no allocation is below, (m,)."""
@@ -69,14 +69,22 @@ class _Dual:
         direction = np.linalg.solve(here.curvature, -here.gradient[..., None])[..., 0]
         falls = direction < 0
         reach = np.where(falls, 0.9 * prices / np.where(falls, -direction, 1.0), 1.0)
-        length = np.minimum(reach.min(1), 1.0)
+        length = np.minimum(reach.min(1), 1.0)[:, None]
+        tried: Floats = np.minimum(prices + length * direction, DEAREST)
+        worse, part = np.arange(len(prices)), self
         for _ in range(N_HALVINGS):
-            tried = np.minimum(prices + length[:, None] * direction, DEAREST)
-            is_worse = self._value(tried, smooth) < here.value - 1e-9 * np.abs(here.value)
-            if not is_worse.any():
+            is_worse = part._value(tried[worse], smooth) < here.value[worse] - 1e-9 * np.abs(here.value[worse])
+            worse = worse[is_worse]
+            if not len(worse):
                 break
-            length = np.where(is_worse, length / 2, length)
-        return np.where(is_worse[:, None], prices, tried)
+            length[worse] /= 2
+            tried[worse] = prices[worse] + length[worse] * direction[worse]
+            part = self._part(worse)
+        tried[worse] = prices[worse]
+        return tried
+
+    def _part(self, rows: NDArray[np.int64]) -> "_Dual":
+        return _Dual(self._costs[:, rows], self._uses[:, :, rows])
 
     def _at(self, prices: Floats) -> Floats:
         found = self._costs.copy()

@@ -15,9 +15,9 @@ Floats = NDArray[np.float64]
 Choice = NDArray[np.int64]  # (n_layers,)
 
 N_OPEN = (28, 52)  # the first to know what need not be listed at the second
-N_OPTIONS = 3  # of a layer
+N_OPTIONS = 4  # of a layer
 N_LISTED = 500  # combinations of a half: those with the least reduced costs,
-N_STRATA = 160  # and of each of so many amounts that each resource is used the one with the least
+N_STRATA = 320  # and of each of so many amounts that each resource is used the one with the least
 N_TOGETHER = 64  # combinations of one half that meet those of the other at once
 DEARER = (1.0, 1.02, 1.1, 1.5, 4.0, 32.0)  # times the prices, where nothing near them fits
 
