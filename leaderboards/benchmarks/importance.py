@@ -41,7 +41,7 @@ def importance(*, data: str = EMBEDDED, budgets: str = "50,40") -> Record:
     problem = prepare(recipe)
     holdout = load_images(problem.inputs.holdout.search, imgsz=recipe.imgsz)
     with one_thread():
-        rows = [row for each in Importance for row in _rows(recipe, problem, holdout, each, shares)]
+        rows = [row for each in Importance for row in _rows(recipe, problem, holdout, each=each, shares=shares)]
     gain = min(_gain(rows, share) for share in shares)
     return Record(
         f"importance_{data}",
@@ -56,7 +56,7 @@ def importance(*, data: str = EMBEDDED, budgets: str = "50,40") -> Record:
 
 
 def _rows(
-    recipe: Recipe, problem: Problem, holdout: Images, each: Importance, shares: list[float]
+    recipe: Recipe, problem: Problem, holdout: Images, *, each: Importance, shares: list[float]
 ) -> Iterator[dict[str, Cell]]:
     """Yield a row for each budget and way to set the widths."""
     studied = make_workshop(recipe.model_copy(update={"importance": each}), problem).same
