@@ -32,6 +32,7 @@ def plan_bases(recipe: Recipe, holdout: Holdout, parent: DetectionModel, /) -> l
     Raises:
         BadInput: more repeats are to be left out than there are, or a backbone that does not exist or does not fit.
     """
+    sizes = (None, *(size for size in dict.fromkeys(recipe.image_sizes) if size != recipe.imgsz))
     plans = [] if SAME in recipe.backbones else [Plan(BaseName(), ())]
     for backbone in sorted(recipe.backbones, key=lambda name: name != SAME):
         order = _order(recipe, holdout, parent, backbone) if recipe.depth else ()
@@ -39,7 +40,7 @@ def plan_bases(recipe: Recipe, holdout: Holdout, parent: DetectionModel, /) -> l
             raise BadInput(f"depth={recipe.depth}: only {len(order)} repeats can be left out of {backbone!r}")
         plans += [
             Plan(BaseName(backbone, n_dropped, imgsz), order[:n_dropped])
-            for imgsz in (None, *recipe.image_sizes)
+            for imgsz in sizes
             for n_dropped in range(recipe.depth + 1)
         ]
     return plans

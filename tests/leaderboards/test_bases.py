@@ -46,6 +46,12 @@ def test_the_repeats_of_the_users_network_go_by_the_importance_that_is_asked_for
     assert plans[-1].dropped == kernel_gamma_order(problem.inputs.parent)
 
 
+def test_the_size_of_the_run_and_one_given_twice_make_no_second_base(wide: Recipe, problem: Problem) -> None:
+    sizes = wide.model_copy(update={"depth": 0, "image_sizes": (wide.imgsz, 32, 32)})
+    plans = plan_bases(sizes, problem.inputs.holdout, problem.inputs.parent)
+    assert [str(plan.name) for plan in plans] == ["same", "same@32"]
+
+
 def test_a_parent_that_is_not_searched_is_there_all_the_same(recipe: Recipe, problem: Problem) -> None:
     other = recipe.model_copy(update={"backbones": ("ghostnet",)})
     plans = plan_bases(other, problem.inputs.holdout, problem.inputs.parent)
