@@ -1,6 +1,6 @@
 """A network's modules anew around the same tensors: what a deep copy does, without its time.
 
-A deep copy of a detector without its tensors still takes a tenth of a second, as long as scoring an image.
+A deep copy of a nano detector without its tensors takes 30 to 40 ms, a twin a third of that; each candidate needs one.
 """
 
 import copy

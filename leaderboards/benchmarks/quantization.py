@@ -71,8 +71,13 @@ def quantization(*, data: str = EMBEDDED, seeds: str = "3") -> Record:
     val = load_images(problem.inputs.dataset.val, imgsz=recipe.imgsz)
     with one_thread():
         tried = [_seeded(recipe.model_copy(update={"seed": seed}), problem) for seed in range(n_seeds)]
-        maps = [{name: _map(each, bits, val) for name, bits in each.settings().items()} for each in tried]
-    rows = [_row(name, maps, tried[0]) for name in maps[0]]
+        settings = [each.settings() for each in tried]
+        maps = [
+            {name: _map(each, bits, val) for name, bits in own.items()}
+            for each, own in zip(tried, settings, strict=True)
+        ]
+    costs = {name: tried[0].table.costs(bits) for name, bits in settings[0].items()}
+    rows = [{**_row(name, maps), **costs[name]} for name in maps[0]]
     gains = [np.mean([found[f"{MIXED}{bits}"] - found[str(bits)] for found in maps]) for bits in MATCHED]
     return Record(
         f"quantization_{data}",
@@ -99,12 +104,11 @@ def _map(seeded: _Seeded, bits: Allocation, val: Images) -> float:
     return coco_map(predict(network, val), val).map50_95
 
 
-def _row(name: str, maps: Sequence[Mapping[str, float]], first: _Seeded) -> dict[str, Cell]:
+def _row(name: str, maps: Sequence[Mapping[str, float]]) -> dict[str, Cell]:
     found = np.array([each[name] for each in maps])
     return {
         "bits": name,
         "map50_95": float(found.mean()),
         "sd": float(found.std(ddof=1)) if len(found) > 1 else 0.0,
         "lost": float(np.mean([each[FLOAT] for each in maps]) - found.mean()),
-        **first.table.costs(first.settings()[name]),
     }

@@ -52,8 +52,7 @@ def make_parts(name: str, tensors: Mapping[str, torch.Tensor] | None = None, /) 
     Raises:
         BadInput: there is no such backbone.
     """
-    if name not in TRUNKS:
-        raise BadInput(f"backbones must be some of {', '.join(TRUNKS)}, got {name!r:.60}")
+    check_backbone(name)
     trunk = TRUNKS[name]
     network = trunk.make()
     if tensors is not None:
