@@ -18,10 +18,10 @@ from torch.utils._pytree import tree_map_only
 from ultralytics.nn.tasks import DetectionModel
 
 from evaluators.average_precision import IOU_THRESHOLDS, precision_table
-from evaluators.folding import fold_bn, keep_outputs_exact_
 from evaluators.images import Images
 from evaluators.metric import LOSS, MAP
 from evaluators.suppression import suppress
+from spaces.folding import fold_bn, keep_outputs_exact_
 from spaces.precision import Precision, products_in
 
 Predictions = tuple[NDArray[np.float32], ...]  # an image's are (n, 6): x1, y1, x2, y2 in original pixels, score, class

@@ -15,7 +15,6 @@ from torch import Tensor
 from ultralytics.nn.tasks import DetectionModel
 
 from evaluators.dataset import Sample
-from evaluators.folding import fold_bn
 from evaluators.images import load_images
 from leaderboards.finetune import FinetuneRecipe, finetune
 from leaderboards.training import Lesson, TrainingRecipe, train
@@ -23,6 +22,7 @@ from spaces.backbones.swap import Backbone, swap_backbone
 from spaces.calibration import calibrate_bn_
 from spaces.candidate import Candidate
 from spaces.detector import load_detector, save_detector
+from spaces.folding import fold_bn
 
 N_IMAGES = 64  # that the variance of the parent's channels is taken from
 LR = 3e-3  # from scratch: after 256 steps of ghostnet on digits the loss is 4.3 where 1e-3 leaves 5.0

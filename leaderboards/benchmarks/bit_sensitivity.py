@@ -17,8 +17,6 @@ from ultralytics.nn.tasks import DetectionModel
 from evaluators.detection import score
 from evaluators.images import load_images
 from evaluators.metric import LOSS, MAP
-from evaluators.quantize import Simulator
-from evaluators.sensitivity import SENSITIVITIES
 from leaderboards.agreement import correlate
 from leaderboards.bases import calibration_images
 from leaderboards.benchmarks.record import Cell, Record
@@ -28,6 +26,8 @@ from leaderboards.publish import environment
 from leaderboards.recipe import Recipe
 from spaces.base import SAME
 from spaces.bits import BitTable, Choice, cross_bits
+from spaces.quantize import Simulator
+from spaces.sensitivity import SENSITIVITIES
 
 Floats = NDArray[np.float64]
 Found = TypeVar("Found")

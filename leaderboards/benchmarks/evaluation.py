@@ -13,7 +13,6 @@ from torch import nn
 from ultralytics.nn.tasks import DetectionModel
 
 from evaluators.detection import batch_of, coco_map, detections, predict, score
-from evaluators.folding import fold_bn
 from leaderboards.benchmarks.eagleeye import CALIBRATION_BATCH, detect, forward
 from leaderboards.benchmarks.fidelity import cheapest, settings_of_ours, settings_of_port
 from leaderboards.benchmarks.ground import SHARE, Build, Ground, Stopwatch, make_grounds
@@ -22,6 +21,7 @@ from leaderboards.benchmarks.setting import known_data, read_count
 from leaderboards.publish import environment
 from spaces.build import Recovery
 from spaces.errors import BadInput
+from spaces.folding import fold_bn
 from spaces.threads import one_thread
 
 EQUAL_WORK, EQUAL_FIDELITY, MAP_SHARE = 5.0, 20.0, 0.15

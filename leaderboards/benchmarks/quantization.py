@@ -13,8 +13,6 @@ from ultralytics.nn.tasks import DetectionModel
 
 from evaluators.detection import coco_map, predict
 from evaluators.images import Images, load_images
-from evaluators.quantize import Simulator
-from evaluators.sensitivity import fisher
 from leaderboards.bases import calibration_images
 from leaderboards.benchmarks.record import Cell, Record
 from leaderboards.benchmarks.setting import command, read_count, recipe_of
@@ -24,6 +22,8 @@ from leaderboards.recipe import EMBEDDED, Recipe
 from spaces.base import SAME
 from spaces.bit_allocation import allocate
 from spaces.bits import Allocation, BitTable, LayerBits, cross_bits
+from spaces.quantize import Simulator
+from spaces.sensitivity import fisher
 from spaces.space import Floats
 from spaces.threads import one_thread
 

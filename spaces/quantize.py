@@ -11,10 +11,10 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from evaluators.folding import fold_bn
 from spaces.bits import Allocation, Protection, protect
 from spaces.blocks import layer_of
 from spaces.errors import BadInput
+from spaces.folding import fold_bn
 from spaces.patches import removed_after
 from spaces.ranges import Grid, Histogram, RangeMethod, Samples, fit_grid
 from spaces.twin import twin

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from evaluators.quantize import Simulator, layers_by_name
 from spaces.bits import BitTable
 from spaces.fisher import surprise
 from spaces.patches import removed_after
+from spaces.quantize import Simulator, layers_by_name
 from spaces.twin import twin
 
 Floats = NDArray[np.float64]

@@ -2,15 +2,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from evaluators.folding import fold_bn
-from evaluators.quantize import MIN_IMAGES, Scheme, Simulator, layers_by_name, simulate
 from spaces.bits import LayerBits, Protection
 from spaces.blocks import layer_of
 from spaces.errors import BadInput
+from spaces.folding import fold_bn
+from spaces.quantize import MIN_IMAGES, Scheme, Simulator, layers_by_name, simulate
 from spaces.ranges import RangeMethod
-from tests.evaluators.test_folding import raw_scores
 from tests.spaces.chain import Chain, chain, noise
 from tests.spaces.networks import detector
+from tests.spaces.test_folding import raw_scores
 
 IMAGES = noise(MIN_IMAGES, 3, 64, 64)
 NOTHING = Protection(first=False, last=False, decode=False)

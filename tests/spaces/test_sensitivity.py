@@ -5,12 +5,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from evaluators.quantize import Scheme, Simulator
-from evaluators.sensitivity import BATCH, SENSITIVITIES, Sensitivity, fisher, hessian, sqnr
 from spaces.bits import BitTable, LayerBits, Protection, cross_bits
 from spaces.channels import trace_channels
 from spaces.fisher import surprise
+from spaces.quantize import Scheme, Simulator
 from spaces.ranges import RangeMethod
+from spaces.sensitivity import BATCH, SENSITIVITIES, Sensitivity, fisher, hessian, sqnr
 from tests.spaces.chain import Chain, chain, chain_graph, noise
 from tests.spaces.networks import detector
 

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor, nn
 from ultralytics.nn.tasks import DetectionModel
 
-from evaluators.folding import fold_bn, keep_outputs_exact_
 from leaderboards.benchmarks.networks import untrained
+from spaces.folding import fold_bn, keep_outputs_exact_
 from spaces.precision import Precision, products_in
 
 
