@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spaces.blocks import layer_of
+from spaces.candidate import ACTIVATION_BITS_SUFFIX, WEIGHT_BITS_SUFFIX
 from spaces.errors import BadInput
 from spaces.graph import ChannelGraph
 from spaces.space import Floats, Keep, affine
@@ -23,8 +24,6 @@ ACTIVATION_BITS = (3, 4, 6, 8, 16)
 FLOAT_BITS = 32
 PROTECTED_BITS = 8
 BIT_COSTS = ("size_mb", "bops_g")
-
-_WEIGHT, _ACTIVATION = ".weight_bits", ".activation_bits"
 
 
 @dataclass(frozen=True, order=True)
@@ -112,8 +111,8 @@ def protect(allocation: Allocation, weights: Sequence[str], /, *, protection: Pr
 
 def to_picks(allocation: Allocation, /) -> dict[str, int]:
     """Return `allocation` as the picks of a candidate, beside which keep counts have their place."""
-    picks = {f"{name}{_WEIGHT}": bits.weight for name, bits in allocation.items()}
-    return picks | {f"{name}{_ACTIVATION}": bits.activation for name, bits in allocation.items()}
+    picks = {f"{name}{WEIGHT_BITS_SUFFIX}": bits.weight for name, bits in allocation.items()}
+    return picks | {f"{name}{ACTIVATION_BITS_SUFFIX}": bits.activation for name, bits in allocation.items()}
 
 
 def from_picks(picks: Iterable[tuple[str, int]], /) -> dict[str, LayerBits]:
@@ -123,8 +122,10 @@ def from_picks(picks: Iterable[tuple[str, int]], /) -> dict[str, LayerBits]:
         BadInput: a layer has only one of its two, or bits outside the tables.
     """
     known = dict(picks)
-    weight = {name.removesuffix(_WEIGHT): bits for name, bits in known.items() if name.endswith(_WEIGHT)}
-    activation = {name.removesuffix(_ACTIVATION): bits for name, bits in known.items() if name.endswith(_ACTIVATION)}
+    weight, activation = (
+        {name.removesuffix(end): bits for name, bits in known.items() if name.endswith(end)}
+        for end in (WEIGHT_BITS_SUFFIX, ACTIVATION_BITS_SUFFIX)
+    )
     if odd := sorted(weight.keys() ^ activation.keys()):
         raise BadInput(f"layer {odd[0]} must have weight bits and activation bits, got one of them")
     return {name: LayerBits(bits, activation[name]) for name, bits in weight.items()}

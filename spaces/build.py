@@ -1,4 +1,4 @@
-"""From a candidate to a network: cut, then recover. Quantization will follow in the same place."""
+"""From a candidate to a network: cut, recover, then round to its bits."""
 
 from collections.abc import Callable, Mapping
 from enum import StrEnum
@@ -8,17 +8,20 @@ import torch
 from torch import Tensor
 from ultralytics.nn.tasks import DetectionModel
 
+from spaces.bits import Allocation, from_picks
 from spaces.calibration import calibrate_bn_
 from spaces.candidate import Candidate
 from spaces.covariance import Covariance, covariances
 from spaces.graph import ChannelGraph
 from spaces.precision import Precision
+from spaces.quantize import simulate
 from spaces.reconstruction import observe, reconstruct_, reconstruct_once_
 from spaces.space import Space
 from spaces.study import Study
 from spaces.subnet import Chosen, Kept, choose_channels, install, kept_indices, skeleton_of, slice_tensors
 
 BATCH = 16  # images at a time
+RANGES = 16  # images that the ranges of a candidate are found on; those of a row take all
 RECALIBRATION = 16  # images after one-shot reconstruction: candidates rank as with 8 or 64 (Spearman .919 to .920)
 
 
@@ -66,11 +69,27 @@ class Builder:
         Raises:
             BadInput: the candidate is not of this space.
         """
+        network = self.float_network(candidate, recovery)
+        allocation = from_picks(candidate.picks)
+        return self.quantized(network, allocation, n_images=RANGES) if allocation else network
+
+    def quantized(self, network: DetectionModel, allocation: Allocation, /, *, n_images: int) -> DetectionModel:
+        """Return `network` with the bits of `allocation`, its ranges calibrated on the first `n_images`.
+
+        Raises:
+            BadInput: a layer that does not exist, too few images, or a layer that reads nothing but 0.
+        """
+        rounded = simulate(network, allocation, self.images[:n_images])
+        assert isinstance(rounded, DetectionModel)
+        return rounded
+
+    def float_network(self, candidate: Candidate, recovery: Recovery, /) -> DetectionModel:
+        """Return the network of `candidate` as it is before its bits are looked at."""
         chosen = self.chosen(candidate)
         subnet = install(self._skeleton, slice_tensors(self._tensors, self.graph, chosen))
         assert isinstance(subnet, DetectionModel)
         subnet = subnet.to(memory_format=torch.channels_last)
-        if candidate != self.space.parent:
+        if candidate.widths:
             if recovery not in self._recover_:
                 self._recover_[recovery] = self._recoverer(recovery)
             self._recover_[recovery](subnet, kept_indices(self.graph, chosen))

@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -24,10 +24,13 @@ from ultralytics.nn import modules as ultralytics_modules
 from ultralytics.nn.tasks import DetectionModel
 
 from spaces.backbones.swap import BACKBONE_NAME, swap_backbone
+from spaces.bits import LayerBits, from_picks, to_picks
 from spaces.candidate import Candidate
 from spaces.checkpoint import MAX_JSON, check_archive, read_ultralytics
 from spaces.errors import BadInput
 from spaces.files import write_atomic
+from spaces.folding import fold_bn
+from spaces.quantized import allocation_of, layers_by_name, quantized_blank
 from spaces.subnet import install
 from spaces.yolov5.detector import LAYERS, AnchorDetector
 from spaces.yolov5.legacy import is_legacy, read_legacy
@@ -46,21 +49,24 @@ class Architecture:
         yaml: the Ultralytics model description: backbone, head, scale; or with anchors, one of `spaces.yolov5.spec`.
         names: the classes in the order of their ids.
         candidate: which sub-network of its parent it is.
+        bits: of its layers, by name; a network that has any has no BatchNorm.
     """
 
     yaml: Mapping[str, object]
     names: tuple[str, ...]
     candidate: Candidate
+    bits: Mapping[str, LayerBits] = field(default_factory=dict)
 
     @classmethod
     def of(cls, model: DetectionModel, candidate: Candidate, /) -> Self:
         """Return the architecture of `model`."""
         names = model.names if isinstance(model.names, dict) else dict(enumerate(model.names))
-        return cls(model.yaml, tuple(str(names[index]) for index in range(len(names))), candidate)
+        return cls(model.yaml, tuple(str(names[index]) for index in range(len(names))), candidate, allocation_of(model))
 
     def to_json(self) -> dict[str, object]:
         """Return the JSON form."""
-        return {"yaml": dict(self.yaml), "names": list(self.names), "candidate": self.candidate.to_json()}
+        record = {"yaml": dict(self.yaml), "names": list(self.names), "candidate": self.candidate.to_json()}
+        return record | ({"bits": to_picks(self.bits)} if self.bits else {})
 
     @classmethod
     def from_json(cls, record: Mapping[str, object]) -> Self:
@@ -72,8 +78,9 @@ class Architecture:
         yaml, names, candidate = record.get("yaml"), record.get("names"), record.get("candidate")
         if not isinstance(yaml, dict) or not isinstance(candidate, dict) or not isinstance(names, list):
             raise BadInput("an architecture must have yaml, names and candidate")
+        bits = Candidate.from_json({"base": "", "picks": record.get("bits", {})})
         _check_layers(yaml)
-        return cls(yaml, tuple(str(name) for name in names), Candidate.from_json(candidate))
+        return cls(yaml, tuple(map(str, names)), Candidate.from_json(candidate), from_picks(bits.picks))
 
 
 def build_detector(architecture: Architecture, tensors: Mapping[str, Tensor], /) -> DetectionModel:
@@ -88,6 +95,8 @@ def build_detector(architecture: Architecture, tensors: Mapping[str, Tensor], /)
     plain = _untrained({**architecture.yaml, "nc": n_classes}, n_classes)
     if BACKBONE_NAME in architecture.yaml:
         plain = swap_backbone(plain, str(architecture.yaml[BACKBONE_NAME]))
+    if architecture.bits:
+        plain = _rounded(plain, architecture.bits)
     plain.names = dict(enumerate(architecture.names))
     plain.args = get_cfg()  # the gains of the training loss
     try:
@@ -170,6 +179,17 @@ def _untrained(yaml: Mapping[str, object], n_classes: int) -> DetectionModel:
         return DetectionModel(dict(yaml), ch=3, nc=n_classes, verbose=False)
     except (TypeError, ValueError, RuntimeError, KeyError, IndexError, AttributeError) as error:
         raise BadInput(f"the architecture cannot be built: {error!s:.100}") from error
+
+
+def _rounded(plain: DetectionModel, bits: Mapping[str, LayerBits]) -> DetectionModel:
+    """Return `plain` without BatchNorm and with layers of these bits, their grids still to be read."""
+    folded = fold_bn(plain)
+    layers = layers_by_name(folded)
+    if odd := next((name for name in bits if name not in layers), None):
+        raise BadInput(f"the architecture gives bits to layer {odd!r:.60}, which it does not have")
+    blank = quantized_blank(folded, bits)
+    assert isinstance(blank, DetectionModel)
+    return blank
 
 
 def _check_layers(yaml: Mapping[str, object]) -> None:

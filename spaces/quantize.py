@@ -12,17 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from spaces.bits import Allocation, Protection, protect
-from spaces.blocks import layer_of
 from spaces.errors import BadInput
 from spaces.folding import fold_bn
 from spaces.patches import removed_after
+from spaces.quantized import QuantizableLayer, layers_by_name, quantize_
 from spaces.ranges import Grid, Histogram, RangeMethod, Samples, fit_grid
 from spaces.twin import twin
 
 MIN_IMAGES = 8  # of fewer, the extremes say little about the images to come
 BATCH = 16
-
-QuantizableLayer = nn.Conv2d | nn.Linear
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,7 @@ class Simulator:
         self._protection = protection or Protection()
         self._histograms = _observe(self.folded, images)
         self._grids: dict[tuple[str, int], Grid] = {}
-        self._weights: dict[tuple[str, int], Tensor] = {}
+        self._weight_grids: dict[tuple[str, int], Grid] = {}
 
     def __call__(self, allocation: Allocation, /) -> nn.Module:
         """Return the detector under `allocation`; all that has no bits shares its tensors with `folded`.
@@ -93,18 +91,23 @@ class Simulator:
         layers = layers_by_name(network)
         for name, bits in protect(allocation, self._tensors, protection=self._protection).items():
             if name in self._histograms:
-                _install_(layers[name], self.weight(name, bits.weight), self.grid(name, bits.activation))
+                weights, inputs = self.weight_grid(name, bits.weight), self.grid(name, bits.activation)
+                quantize_(layers[name], bits, weights=weights, inputs=inputs)
         return network
 
-    def weight(self, name: str, bits: int, /) -> Tensor:
-        """Return the weights of a layer on their grid of `bits`."""
-        if (name, bits) not in self._weights:
+    def weight_grid(self, name: str, bits: int, /) -> Grid:
+        """Return the grid of `bits` that a layer's weights are rounded to."""
+        if (name, bits) not in self._weight_grids:
             weight = self.layers[name].weight.detach()
             rows = weight.flatten(1) if self._scheme.is_per_channel else weight.flatten()[None]
             is_symmetric, method = self._scheme.is_weight_symmetric, self._scheme.weights
             grid = fit_grid(Samples.of(rows), bits=bits, is_symmetric=is_symmetric, method=method)
-            self._weights[name, bits] = grid.round(weight)
-        return self._weights[name, bits]
+            self._weight_grids[name, bits] = grid
+        return self._weight_grids[name, bits]
+
+    def weight(self, name: str, bits: int, /) -> Tensor:
+        """Return the weights of a layer on their grid of `bits`."""
+        return self.weight_grid(name, bits).round(self.layers[name].weight.detach())
 
     def grid(self, name: str, bits: int, /) -> Grid:
         """Return the grid of `bits` that a layer's inputs are rounded to.
@@ -132,20 +135,6 @@ def simulate(
 ) -> nn.Module:
     """Return a copy of `model` under `allocation`, its ranges calibrated on `images`; see `Simulator`."""
     return Simulator(model, images, scheme=scheme, protection=protection)(allocation)
-
-
-def _install_(layer: QuantizableLayer, weight: Tensor, grid: Grid) -> None:
-    layer.weight = nn.Parameter(weight, requires_grad=False)
-    layer.register_forward_pre_hook(partial(_round_inputs, grid))
-
-
-def _round_inputs(grid: Grid, _: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
-    return (grid.round(inputs[0].float()),)
-
-
-def layers_by_name(model: nn.Module, /) -> dict[str, QuantizableLayer]:
-    """Return the convolutions and linear layers of `model` by their short names, as in "2.cv1"."""
-    return {layer_of(tensor): layer for tensor, layer in _quantizable(model).items()}
 
 
 def _quantizable(model: nn.Module) -> dict[str, QuantizableLayer]:

@@ -150,13 +150,18 @@ def fit_grid(samples: Samples, /, *, bits: int, is_symmetric: bool, method: Rang
     return _grid(span, bits, is_symmetric)
 
 
+def grid_ends(bits: int, /, *, is_symmetric: bool) -> tuple[int, int]:
+    """Return the lowest and the highest integer of `bits`; a symmetric grid has one less, so that 0 is its middle."""
+    return (1 - 2 ** (bits - 1), 2 ** (bits - 1) - 1) if is_symmetric else (0, 2**bits - 1)
+
+
 def _span(low: Tensor, high: Tensor) -> Span:
     return Span(low.clamp(max=0), high.clamp(min=0))
 
 
 def _grid(span: Span, bits: int, is_symmetric: bool) -> Grid:
-    """Return the grid that spans `span`; a symmetric one has one value less, so that 0 is its middle."""
-    lowest, highest = (1 - 2 ** (bits - 1), 2 ** (bits - 1) - 1) if is_symmetric else (0, 2**bits - 1)
+    """Return the grid that spans `span`."""
+    lowest, highest = grid_ends(bits, is_symmetric=is_symmetric)
     width = torch.maximum(-span.low, span.high) if is_symmetric else span.high - span.low
     scale = (width / highest).float()
     scale = torch.where(scale < LEAST_SCALE, 1.0, scale)

@@ -18,7 +18,8 @@ from torch.func import functional_call
 from spaces.bits import BitTable
 from spaces.fisher import surprise
 from spaces.patches import removed_after
-from spaces.quantize import Simulator, layers_by_name
+from spaces.quantize import Simulator
+from spaces.quantized import layers_by_name
 from spaces.twin import twin
 
 Floats = NDArray[np.float64]

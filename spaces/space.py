@@ -83,13 +83,13 @@ class Space:
         return Candidate(self.base, tuple(sorted(picks)))
 
     def decode(self, candidate: Candidate, /) -> Keep:
-        """Return the keep counts of `candidate`, (n_genes,).
+        """Return the keep counts of `candidate`, (n_genes,); its other picks are left aside.
 
         Raises:
-            BadInput: a pick that this space does not have.
+            BadInput: a keep count that this space does not have.
         """
         keep = self._ceiling.copy()
-        for name, value in candidate.picks:
+        for name, value in candidate.widths:
             index = self._index.get(name)
             if candidate.base != self.base or index is None or value not in self.genes[index].options:
                 raise BadInput(f"candidate {candidate.id} picks {name}={value}, which base {self.base!r} does not have")
