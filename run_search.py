@@ -4,6 +4,7 @@
     python run_search.py profile key=value ...       what can be cut and which budgets are in reach; no search
     python run_search.py select RUN key=value ...    the best row of a finished run under other budgets
     python run_search.py report RUN                  tables and report.html again from the journal
+    python run_search.py report RUN RUN ... out=NAME one leaderboard over several runs, ties shown as ties
     python run_search.py export RUN id=ID format=F   a row in any format that Ultralytics writes
     python run_search.py bench NAME key=value ...    a benchmark; `bench` alone lists them
 
@@ -26,6 +27,7 @@ os.environ |= {
 from rich.console import Console
 
 from leaderboards import benchmarks, profile
+from leaderboards.across_report import compare
 from leaderboards.prepare import analyse, load_inputs, prepare
 from leaderboards.progress import Progress
 from leaderboards.publish import export_row, publish, read_board, read_run
@@ -79,9 +81,14 @@ def show_selection(words: Sequence[str], console: Console, is_json: bool) -> Non
 
 
 def report(words: Sequence[str], console: Console, _: bool) -> None:
-    """Make the tables and the report of a run again."""
+    """Make the tables and the report of a run again, or those of several runs together."""
     folder = _run(words)
-    write_terminal(publish(folder), console)
+    names = [word for word in words if "=" not in word]
+    pairs = read_pairs([word for word in words if "=" in word], allowed=("out",) if len(names) > 1 else ())
+    if len(names) > 1:
+        folder = compare([run_folder(name) for name in names], pairs.get("out"), console)
+    else:
+        write_terminal(publish(folder), console)
     console.print(f"report: {folder / 'report.html'}", soft_wrap=True)
 
 

@@ -50,6 +50,58 @@ def precision_table(predictions: Sequence[NDArray[np.float32]], images: Images, 
     return table
 
 
+class Matches(NamedTuple):
+    """The detections that count, of all classes and images together, by falling score.
+
+    Attributes:
+        score: (n,).
+        is_right: (n,) whether it got a truth at IoU 0.5; no other detection shares that truth.
+        n_truth: how many boxes there are to be found.
+    """
+
+    score: Floats
+    is_right: NDArray[np.bool_]
+    n_truth: int
+
+
+def matches(predictions: Sequence[NDArray[np.float32]], images: Images, /) -> Matches:
+    """Return which of `predictions`, as of `precision_table`, are right at IoU 0.5.
+
+    Better detections choose first, so what is right above a score does not depend on what lies below it.
+    """
+    kinds = np.unique(images.boxes[:, 1])
+    found = _found(predictions, kinds)
+    is_right = _match(found, _truth(images, kinds))[:, 0]
+    order = np.argsort(-found.score, kind="stable")
+    return Matches(found.score[order], is_right[order], len(images.boxes))
+
+
+class Tally(NamedTuple):
+    """Which detections are right, told by image, so that mAP can be had for any choice of the images.
+
+    Attributes:
+        image: (n,) the image that each detection is of, by its place in the split.
+        kind: (n,) its class, numbered among those that have boxes; in a row, each by falling score.
+        is_right: (n, IoU) whether it gets a truth at each threshold.
+        n_truth: (images, classes) how many boxes there are to be found.
+    """
+
+    image: Ints
+    kind: Ints
+    is_right: NDArray[np.bool_]
+    n_truth: Ints
+
+
+def tally(predictions: Sequence[NDArray[np.float32]], images: Images, /) -> Tally:
+    """Return which of `predictions`, as of `precision_table`, are right at each threshold."""
+    kinds = np.unique(images.boxes[:, 1])
+    found, truth = _found(predictions, kinds), _truth(images, kinds)
+    kind, image = np.divmod(found.group, len(images))
+    order = np.lexsort((-found.score, kind))  # stable, as in `precision_table`
+    n_truth = np.bincount(truth.group, minlength=len(kinds) * len(images)).reshape(len(kinds), len(images)).T
+    return Tally(image[order], kind[order], _match(found, truth)[order], n_truth)
+
+
 def _truth(images: Images, kinds: NDArray[np.float32]) -> _Boxes:
     of_image = images.boxes[:, 0].astype(np.int64)
     sizes = images.shapes[of_image][:, ::-1]  # (n, 2) width, height

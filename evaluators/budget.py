@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Budget:
-    """Upper limits by metric name (`macs_g`, `params_m`, `size_mb`, `latency_ms`)."""
+    """Upper limits by metric name (`macs_g`, `params_m`, `size_mb`, `bops_g`, `latency_ms`)."""
 
     limits: Mapping[str, float]
 

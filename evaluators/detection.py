@@ -59,7 +59,14 @@ def predict(
 def task_loss(
     model: DetectionModel, images: Images, *, batch: int | None = None, precision: Precision = Precision.FLOAT32
 ) -> float:
-    """Return Ultralytics' loss for an image: box, class and distribution parts, at their default gains.
+    """Return Ultralytics' loss for an image, the sum of its `task_losses`; see there."""
+    return sum(task_losses(model, images, batch=batch, precision=precision))
+
+
+def task_losses(
+    model: DetectionModel, images: Images, *, batch: int | None = None, precision: Precision = Precision.FLOAT32
+) -> tuple[float, ...]:
+    """Return the parts of Ultralytics' loss for an image at their default gains: box, class and distribution.
 
     The images of a batch share one normaliser, as in training, so only values of equal `batch` compare; by default it
     follows from the size of the images.
@@ -68,8 +75,8 @@ def task_loss(
         ValueError: the loss is not finite.
     """
     criterion = _criterion(model)
-    losses = [_loss(criterion, outputs, part) for part, outputs in run(model, images, batch=batch, precision=precision)]
-    return _finite({LOSS.name: sum(losses) / len(images)})[LOSS.name]
+    batches = run(model, images, batch=batch, precision=precision)
+    return _means([_losses(criterion, outputs, part) for part, outputs in batches], images)
 
 
 def score(
@@ -85,9 +92,9 @@ def score(
     losses = []
     for part, outputs in run(model, images, batch=batch, precision=precision):
         found += detections(outputs[0], part)
-        losses.append(_loss(criterion, outputs, part))
+        losses.append(_losses(criterion, outputs, part))
     quality = coco_map(found, images)
-    return _finite({MAP.name: quality.map50_95, "map50": quality.map50, LOSS.name: sum(losses) / len(images)})
+    return _finite({MAP.name: quality.map50_95, "map50": quality.map50, LOSS.name: sum(_means(losses, images))})
 
 
 def detections(outputs: Tensor, images: Images) -> Predictions:
@@ -156,9 +163,17 @@ def _criterion(model: DetectionModel) -> Criterion:
     return criterion
 
 
-def _loss(criterion: Criterion, outputs: Outputs, images: Images) -> float:
+def _losses(criterion: Criterion, outputs: Outputs, images: Images) -> Tensor:
+    """Return the parts of the loss of a batch, summed over its images, (n_parts,)."""
     with torch.no_grad():
-        return float(criterion(outputs, images.targets())[0].sum())
+        return criterion(outputs, images.targets())[0]
+
+
+def _means(losses: Sequence[Tensor], images: Images) -> tuple[float, ...]:
+    """Return the parts of the loss for an image from those of the batches of `images`, (n_parts,) each."""
+    means: list[float] = (torch.stack(list(losses)).double().sum(0) / len(images)).tolist()
+    _finite({LOSS.name: sum(means)})
+    return tuple(means)
 
 
 def _finite(readings: dict[str, float]) -> dict[str, float]:

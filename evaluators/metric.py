@@ -35,11 +35,12 @@ class Metric:
 MACS = Metric("macs_g", "G", Goal.MINIMISE, "MACs")
 PARAMS = Metric("params_m", "M", Goal.MINIMISE, "parameters")
 SIZE = Metric("size_mb", "MB", Goal.MINIMISE, "size")
+BOPS = Metric("bops_g", "G", Goal.MINIMISE, "BOPs")
 LATENCY = Metric("latency_ms", "ms", Goal.MINIMISE, "latency")
 MAP = Metric("map50_95", "", Goal.MAXIMISE, "mAP50-95")
 LOSS = Metric("loss", "", Goal.MINIMISE, "task loss")
 
-COSTS = (MACS, PARAMS, SIZE, LATENCY)
+COSTS = (MACS, PARAMS, SIZE, BOPS, LATENCY)
 PROXIES = (
     Metric("map_vanilla", "", Goal.MAXIMISE, "mAP50-95 as cut"),
     Metric("map_adaptive_bn", "", Goal.MAXIMISE, "mAP50-95 after adaptive BatchNorm"),
@@ -65,4 +66,6 @@ PROXIES = (
 )
 METRICS = {metric.name: metric for metric in (*COSTS, MAP, LOSS, *PROXIES)}
 LABELLED = frozenset(name for name in METRICS if name.startswith(("map", "loss")))  # need boxes to be measured
+SEES_BITS = frozenset(name for name in METRICS if name.startswith(("map", "loss", "feature", "output", "naswot")))
 RANKING = tuple(name for name, metric in METRICS.items() if metric not in COSTS)  # what a search may rank by
+TASK_LOSSES = ("task_loss_0", "task_loss_1", "task_loss_2")  # the parts of LOSS, in the order of the criterion

@@ -11,6 +11,7 @@ from evaluators.detection import coco_map, predict, score, task_loss
 from evaluators.distance import distances
 from evaluators.images import Images
 from evaluators.measure import Evaluator
+from evaluators.metric import LOSS, MAP
 from evaluators.zero_cost import naswot, synflow, zen
 from spaces.build import Recovery, Subnet
 from spaces.importance import Importance
@@ -69,6 +70,39 @@ PROXIES: Mapping[str, Callable[[Images], Evaluator]] = {
     "naswot": lambda _: naswot,
     "zen": lambda _: zen,
 }
+
+
+SECONDS: Mapping[str, float] = {
+    "block_loss": 0.0003,
+    "kept_taylor": 0.0008,
+    "kept_fisher": 0.0008,
+    "kept_contribution": 0.0009,
+    "kept_l1": 0.0011,
+    "synflow": 0.13,
+    "reconstruction_loss": 0.16,
+    "naswot": 0.35,
+    "loss_vanilla": 0.39,
+    "map_vanilla": 0.41,
+    "zen": 0.42,
+    "loss_adaptive_bn": 0.71,
+    "map_adaptive_bn": 0.75,
+    "loss_one_shot": 0.90,
+    "map_one_shot": 0.92,
+    "feature_distance_one_shot": 0.96,
+    "output_distance_one_shot": 0.96,
+    "output_distance_sequential": 1.74,
+    "feature_distance_sequential": 1.78,
+    "loss_sequential": 1.83,
+    "map_sequential": 1.83,
+}
+"""What each costs for a candidate (`bench proxies`, digits at half the MACs, one core): for their order alone."""
+ARITHMETIC = frozenset(name for name, seconds in SECONDS.items() if seconds < 0.01)  # of what the study says
+
+
+def seconds_of(proxy: str, recovery: Recovery, /) -> float:
+    """Return about what `proxy` costs for a candidate, "map50_95" and "loss" after `recovery`."""
+    kind = {MAP.name: "map", LOSS.name: "loss"}.get(proxy)
+    return SECONDS[proxy if kind is None else f"{kind}_{SUFFIXES[recovery]}"]
 
 
 def evaluator_of(proxy: str, images: Images, recovery: Recovery, /) -> Evaluator:

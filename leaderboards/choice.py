@@ -15,6 +15,7 @@ class Precision(StrEnum):
     INT8 = "int8"
 
 
+INT8_BITS = 8
 FILES = {Precision.FP32: "model.onnx", Precision.INT8: "model_int8.onnx"}
 
 
@@ -54,15 +55,18 @@ def choose(entry: Entry, limits: Mapping[str, float]) -> Choice | None:
 def readings_as(quality: Quality, precision: Precision) -> dict[str, float]:
     """Return the costs of one file by the names that limits use.
 
-    The INT8 file has its own size and latency; MACs and parameters are the same in both.
+    The INT8 file has its own size and latency, and no layer of more than 8 bits; MACs and parameters are the same.
     """
+    bops = quality.readings()["bops_g"]
     costs = {
         "macs_g": quality.gflops / 2,
         "gflops": quality.gflops,
         "params_m": quality.params_m,
         "size_mb": quality.size_mb,
+        "bops_g": bops,
         "latency_ms": quality.latency_ms,
     }
     if precision is Precision.INT8:
         costs |= {"size_mb": quality.int8_size_mb, "latency_ms": quality.int8_latency_ms}
+        costs["bops_g"] = min(bops, INT8_BITS**2 * quality.gflops / 2)
     return costs

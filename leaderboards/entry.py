@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass, fields
 from typing import Self
 
 from evaluators.result import Status
+from leaderboards.judgement import Judgement
+from spaces.bits import FLOAT_BITS
 from spaces.candidate import Candidate
 from spaces.errors import BadInput
 
@@ -26,8 +28,14 @@ class Quality:
         latency_low_ms: lower end of the 95 % interval of `latency_ms`; `latency_high_ms` the upper.
         preprocess_ms: from a decoded image to the network's input; `postprocess_ms` from its outputs to boxes.
         sentinel_ms: what a network that never changes took just before this row was timed.
+        judged: what mAP does not tell of the row's own network; `int8_judged` of the INT8 ONNX file.
+        int8_execution: how the INT8 file of a network of few bits is stored and computed, in words.
+        worst_layers: signal-to-quantization-noise ratio in dB of the layers whose bits cost the most, the worst first.
+        zeros: the fraction of zeros among a masked network's weights.
+        sparse_size_mb: of its fp32 ONNX file if these zeros were not stored; no runtime here reads such a file.
+        bops_g: MACs times the bits of both factors, of the row's own network, in 1e9; in float32 1024 a MAC.
 
-    The last five are missing in rows of earlier versions.
+    What may be None is missing in rows of earlier versions; `worst_layers` and `int8_execution` in rows of float networks, too.
     """
 
     map50_95: float
@@ -48,6 +56,13 @@ class Quality:
     preprocess_ms: float | None = None
     postprocess_ms: float | None = None
     sentinel_ms: float | None = None
+    judged: Judgement | None = None
+    int8_judged: Judgement | None = None
+    int8_execution: str | None = None
+    worst_layers: Mapping[str, float] | None = None
+    zeros: float | None = None
+    sparse_size_mb: float | None = None
+    bops_g: float | None = None
 
     @property
     def network_ms(self) -> float:
@@ -56,8 +71,22 @@ class Quality:
 
     def readings(self) -> dict[str, float]:
         """Return the values by the names that budgets use."""
-        measured = {name: value for name, value in asdict(self).items() if value is not None}
-        return {**measured, "macs_g": self.gflops / 2}
+        measured = {name: value for name, value in asdict(self).items() if isinstance(value, int | float)}
+        return {"bops_g": FLOAT_BITS**2 * self.gflops / 2, **measured, "macs_g": self.gflops / 2}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, object]) -> Self:
+        """Return the quality whose fields are in `record`.
+
+        Raises:
+            BadInput: a part of it has another shape.
+        """
+        judged = {
+            name: Judgement.from_json(record[name])
+            for name in ("judged", "int8_judged")
+            if record.get(name) is not None
+        }
+        return cls(**{**record, **judged})  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -102,7 +131,7 @@ class Entry:
         return cls(
             candidate=Candidate.from_json(candidate),
             status=Status(str(status)),
-            quality=Quality(**quality) if isinstance(quality, dict) else None,
+            quality=Quality.from_json(quality) if isinstance(quality, dict) else None,
             **rest,  # type: ignore[arg-type]
         )
 

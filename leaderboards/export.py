@@ -28,6 +28,8 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor
 from ultralytics import __version__ as ultralytics_version
 from ultralytics.engine.exporter import export_formats
+from ultralytics.nn.modules.conv import Conv
+from ultralytics.nn.modules.head import Detect
 from ultralytics.nn.tasks import DetectionModel
 
 from evaluators.latency import open_session
@@ -60,7 +62,7 @@ def export_onnx(model: DetectionModel, path: Path, *, imgsz: int) -> Path:
     The one output is decoded: (1, 4 + n_classes, A), boxes as centre and size in pixels, scores in [0, 1].
     The metadata are ultralytics', so `YOLO(path)` predicts with the file.
     """
-    fused = copy.deepcopy(model).cpu().float().eval().requires_grad_(False).fuse(verbose=False)
+    fused = _fused(copy.deepcopy(model).cpu().float().eval().requires_grad_(False))
     head = fused.model[-1]
     head.export, head.format, head.dynamic, head.shape = True, "onnx", False, None
     example = torch.zeros(1, 3, imgsz, imgsz)
@@ -87,14 +89,14 @@ def export_int8(onnx_path: Path, path: Path, calibration: Iterable[Images]) -> P
 
     64 images like those the model will see are enough of a calibration; their activations' extremes set the scales.
     """
-    with tempfile.TemporaryDirectory() as folder, _quiet_root_logger():
+    with tempfile.TemporaryDirectory() as folder, quiet_root_logger():
         prepared, quantized = Path(folder) / "prepared.onnx", Path(folder) / "int8.onnx"
         quant_pre_process(str(onnx_path), str(prepared), skip_symbolic_shape=True)
         graph = onnx.load(prepared)
         quantize_static(
             str(prepared),
             str(quantized),
-            _Calibration(graph.graph.input[0].name, calibration),
+            CalibrationImages(graph.graph.input[0].name, calibration),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(QUANTIZED),
             per_channel=True,
@@ -197,7 +199,7 @@ def export_other(model_pt: Path, format: str, folder: Path) -> Path:  # noqa: A0
     return written
 
 
-class _Calibration(CalibrationDataReader):  # type: ignore[misc]
+class CalibrationImages(CalibrationDataReader):  # type: ignore[misc]
     """The images one at a time, as the quantizer asks for them."""
 
     def __init__(self, name: str, batches: Iterable[Images]) -> None:
@@ -209,7 +211,7 @@ class _Calibration(CalibrationDataReader):  # type: ignore[misc]
 
 
 @contextmanager
-def _quiet_root_logger() -> Iterator[None]:
+def quiet_root_logger() -> Iterator[None]:
     """Silence the quantizer, which logs its advice through the root logger."""
     root = logging.getLogger()
     level = root.level
@@ -218,6 +220,16 @@ def _quiet_root_logger() -> Iterator[None]:
         yield
     finally:
         root.setLevel(level)
+
+
+def _fused(model: DetectionModel) -> DetectionModel:
+    """Return `model` with BatchNorm fused, in place; where it was folded before, no branches are merged either."""
+    is_folded = any(isinstance(layer, Conv) and not hasattr(layer, "bn") for layer in model.modules())
+    if not is_folded:
+        return model.fuse(verbose=False)
+    if isinstance(head := model.model[-1], Detect):
+        head.fuse()  # of two branches only one is used
+    return model
 
 
 def _is_fed_by_softmax(node: onnx.NodeProto, makers: Mapping[str, onnx.NodeProto]) -> bool:

@@ -13,6 +13,7 @@ from ultralytics.utils import DEFAULT_CFG_DICT, IterableSimpleNamespace
 from evaluators.dataset import Sample
 from evaluators.distill import distillation_loss
 from leaderboards.training import TrainingRecipe, train
+from spaces.masks import hold_zeros_
 
 HIGHEST_LR = 1e-3  # more is too hot for the few epochs of a network that works already
 
@@ -23,9 +24,11 @@ class FinetuneRecipe(TrainingRecipe):
 
     Attributes:
         distill: weight of the parent's part of the loss; 0 leaves the parent out.
+        keep_zeros: whether weights that are zero stay so, as those of a masked network must.
     """
 
     distill: float = 2.0
+    keep_zeros: bool = False
 
 
 def default_lr(n_classes: int, /) -> float:
@@ -53,7 +56,7 @@ def finetune(
     return train(
         student,
         samples,
-        lambda copied: _Loss(copied, parent, recipe),
+        lambda copied: TaskLesson(copied, parent, recipe),
         recipe=recipe,
         checkpoint=checkpoint,
         report=report,
@@ -61,11 +64,13 @@ def finetune(
     )
 
 
-class _Loss:
+class TaskLesson:
     """The task's loss and the parent's, of one batch."""
 
     def __init__(self, student: DetectionModel, parent: DetectionModel, recipe: FinetuneRecipe) -> None:
         student.args = IterableSimpleNamespace(**{**DEFAULT_CFG_DICT, "epochs": recipe.epochs})
+        if recipe.keep_zeros:
+            hold_zeros_(student)
         self._student = student
         self._criterion = student.init_criterion()
         self._weight = recipe.distill

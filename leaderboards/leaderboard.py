@@ -5,6 +5,7 @@ then ranked by the mAP of that file, because that is what the user gets. So the 
 unless the parent itself meets the limits and is better.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,24 +16,33 @@ import pandas as pd
 
 from evaluators.metric import METRICS, Metric
 from leaderboards.choice import Choice, choices, choose
-from leaderboards.entry import PARENT, Entry
+from leaderboards.entry import PARENT, Entry, Quality
 from leaderboards.wording import one_line
 from search.pareto import is_front
 from spaces.errors import BadInput
 from spaces.files import write_atomic
 
-LIMITS = ("macs_g", "gflops", "params_m", "size_mb", "latency_ms")
+LIMITS = ("macs_g", "gflops", "params_m", "size_mb", "bops_g", "latency_ms")
 MEASURED = (
     "map50_95", "map50", "gflops", "params_m", "size_mb", "latency_ms", "latency_p95_ms",
     "int8_map50_95", "int8_latency_ms", "int8_latency_p95_ms", "int8_size_mb", "bits_mean", "onnx_error",
     "latency_low_ms", "latency_high_ms", "preprocess_ms", "network_ms", "postprocess_ms", "sentinel_ms",
+    "zeros", "sparse_size_mb",
+)  # fmt: skip
+JUDGED = tuple(
+    f"{file}{name}"
+    for file in ("", "int8_")
+    for name in (
+        "f1", "f1_threshold", "f1_threshold_shift", "f1_precision", "f1_recall", "recall_at_parent_threshold",
+        "class_map50_95",
+    )
 )  # fmt: skip
 COLUMNS = (
     "id", "base", "strategy", "status", "on_front", "map50_95", "map50", "proxy", "gflops", "params_m", "size_mb",
     "latency_ms", "latency_p95_ms", "int8_map50_95", "int8_latency_ms", "int8_size_mb", "bits_mean", "imgsz", "seed",
     "within_budget", "meets_as", "map_loss", "macs_kept", "onnx_error", "int8_latency_p95_ms", "proxy_name", "epochs",
     "seconds", "error", "latency_low_ms", "latency_high_ms", "preprocess_ms", "network_ms", "postprocess_ms",
-    "sentinel_ms",
+    "sentinel_ms", *JUDGED, "worst_layers", "zeros", "sparse_size_mb",
 )  # fmt: skip
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
@@ -43,7 +53,7 @@ class Leaderboard:
 
     Attributes:
         entries: exactly one has the id "parent"; the order does not matter.
-        limits: upper limits by name, among macs_g, gflops, params_m, size_mb (MB) and latency_ms.
+        limits: upper limits by name, among macs_g, gflops, params_m, size_mb (MB), bops_g and latency_ms.
 
     Raises:
         BadInput: no parent or more than one, an id that occurs twice, or a limit of another name.
@@ -98,7 +108,7 @@ class Leaderboard:
 
     def write_csv(self, path: Path) -> None:
         """Write `frame` to `path` in one step; text that a spreadsheet would run as a formula gets a leading '."""
-        frame = self.frame().map(_guarded)
+        frame = self.frame().map(guarded)
         write_atomic(path, frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
 
     def _place(self, entry: Entry) -> tuple[int, float, float, str]:
@@ -119,8 +129,27 @@ class Leaderboard:
             record |= {name: getattr(quality, name) for name in MEASURED}
         if quality is not None and parent is not None:
             record |= {"map_loss": parent.map50_95 - quality.map50_95, "macs_kept": quality.gflops / parent.gflops}
-        return record
+        return record | (_judged(quality, parent) if quality is not None else {})
 
 
-def _guarded(cell: object) -> object:
+def _judged(quality: Quality, parent: Quality | None) -> dict[str, object]:
+    """Return what was judged by the names of `JUDGED`, classes and layers as JSON; nothing for earlier versions."""
+    record: dict[str, object] = {}
+    for file, judged in (("", quality.judged), ("int8_", quality.int8_judged)):
+        if judged is not None:
+            record |= {f"{file}{name}": getattr(judged, name) for name in ("f1", "f1_threshold")}
+            record |= {f"{file}f1_precision": judged.precision, f"{file}f1_recall": judged.recall}
+            record[f"{file}recall_at_parent_threshold"] = judged.recall_at_parent_threshold
+            record[f"{file}class_map50_95"] = _json(judged.class_map50_95)
+        if judged is not None and parent is not None and parent.judged is not None:
+            record[f"{file}f1_threshold_shift"] = judged.f1_threshold - parent.judged.f1_threshold
+    return record | ({"worst_layers": _json(quality.worst_layers)} if quality.worst_layers else {})
+
+
+def _json(values: Mapping[str, float]) -> str:
+    return json.dumps({name: float(f"{value:.6g}") for name, value in values.items()})
+
+
+def guarded(cell: object) -> object:
+    """Return `cell`, with a leading ' if a spreadsheet would run it as a formula."""
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA_STARTS) else cell

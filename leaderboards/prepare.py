@@ -1,9 +1,8 @@
 """From a recipe to a problem: everything checked, loaded and analysed, and nothing written yet."""
 
 import hashlib
-import math
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -18,16 +17,21 @@ from evaluators.device_file import DeviceFile, read_device_file
 from evaluators.digits import render_digits
 from evaluators.latency import measure_latency
 from leaderboards.bases import Plan, plan_bases, provisional
+from leaderboards.demands import check_demands
 from leaderboards.export import export_onnx
-from leaderboards.recipe import EMBEDDED, LIMITS, Recipe
+from leaderboards.limits import FLOAT_BOPS, check_reach, reach_of, resolve
+from leaderboards.recipe import EMBEDDED, Recipe
 from spaces.backbones.pretrained import check_pretrained
 from spaces.base import SAME, Base
+from spaces.bit_space import BitSpace
+from spaces.bits import BitTable, cross_bits
 from spaces.candidate import Candidate
 from spaces.channels import trace_channels
 from spaces.detector import Architecture, load_detector
 from spaces.errors import BadInput, OutOfReach
 from spaces.graph import ChannelGraph
 from spaces.probe import probe
+from spaces.quantize import MIN_IMAGES
 from spaces.resize import resize
 from spaces.space import Space
 
@@ -87,11 +91,11 @@ class Problem:
 
     def reach(self) -> dict[str, tuple[float, float]]:
         """Return the smallest value of each cost in any base, and the parent's."""
-        return _reach([base.space for base in self.bases.values()])
+        return reach_of([searched(base.space, base.table) for base in self.bases.values()])
 
     def costs(self, candidate: Candidate, /) -> dict[str, float]:
         """Return the arithmetic costs of `candidate`."""
-        return self.bases[candidate.base].space.costs(candidate)
+        return self.bases[candidate.base].costs(candidate)
 
     def notes(self) -> list[str]:
         """Return what is worth knowing about the data, the parent and the space, a sentence each."""
@@ -128,19 +132,25 @@ def load_inputs(recipe: Recipe, /) -> Inputs:
     """Return the data and the detector that `recipe` names.
 
     Raises:
-        BadInput: the device, the data, the weights, those of backbones or the device file cannot be used, or do not
-            belong together.
+        BadInput: keys, the device, the data, the weights, those of backbones or the device file cannot be used, or do
+            not belong together.
     """
+    check_demands(recipe)
     _check_device(recipe.torch_device)
     if recipe.backbone_weights is not None:
         check_pretrained(recipe.backbone_weights, recipe.backbones)
     yaml = render_digits(ROOT / "datasets") if recipe.data == EMBEDDED else Path(recipe.data)
     dataset = load_dataset(yaml, needs_train_labels=recipe.needs_train_labels)
     holdout = split_holdout(dataset.train, n_holdout=recipe.search_images, seed=recipe.seed)
+    n_calibration = min(recipe.calibration_images, len(holdout.rest))
+    if recipe.bits and n_calibration < MIN_IMAGES:
+        raise BadInput(f"bits: ranges need at least {MIN_IMAGES} calibration images, there are {n_calibration}")
     if recipe.needs_train_labels and not any(len(sample.labels) for sample in holdout.search):
         raise BadInput(f"data: none of the {len(holdout.search)} train images that rank candidates has a box")
     path = EMBEDDED_PARENT if recipe.weights == EMBEDDED else Path(recipe.weights)
     parent, architecture = load_detector(path)
+    if architecture.bits:
+        raise BadInput(f"weights: {recipe.weights!r} hold a network of few bits, and what is searched must be in float")
     if architecture.names != dataset.names:
         raise BadInput(_names_differ(architecture.names, dataset.names, recipe))
     digest = fingerprint(path)
@@ -157,14 +167,17 @@ def analyse(recipe: Recipe, inputs: Inputs, /) -> Problem:
     plans = plan_bases(recipe, inputs.holdout, inputs.parent)
     graphs = _graphs(recipe, plans, inputs.parent)
     bare = {name: _space(recipe, base, overhead=0) for name, base in graphs.items()}
-    if all(space.log10_size() == 0 for space in bare.values()):
+    has_bits = bool(recipe.bits) and all(space.genes for space in bare.values())
+    if all(space.log10_size() == 0 for space in bare.values()) and not has_bits:
         raise BadInput("nothing can be cut: keep_min and align leave every block one width, the parent's")
-    _check_reach(recipe, bare.values(), ("gflops", "macs_g", "params_m"))
+    check_reach(recipe, bare.values(), ("gflops", "macs_g", "params_m"))
     overhead, costs = _measure_parent(recipe, inputs, bare[SAME], graphs[SAME].graph)
     spaces = {name: _space(recipe, base, overhead=overhead) for name, base in graphs.items()}
+    tables = {name: _table(recipe, base.graph, overhead=overhead) for name, base in graphs.items()}
     costs |= spaces[SAME].costs(spaces[SAME].parent)
-    _check_reach(recipe, spaces.values(), ("size_mb",))
-    limits = _resolve(recipe, costs)
+    costs |= {"bops_g": FLOAT_BOPS * costs["macs_g"]} if recipe.bits else {}
+    check_reach(recipe, [searched(spaces[name], tables[name]) for name in graphs], ("size_mb", "bops_g"))
+    limits = resolve(recipe, costs)
     if inputs.device is not None and "latency_ms" in limits:
         fastest = inputs.device.latency(spaces[SAME], graphs[SAME].graph)([spaces[SAME].narrowest])[0]["latency_ms"]
         if limits["latency_ms"] < fastest:
@@ -173,7 +186,8 @@ def analyse(recipe: Recipe, inputs: Inputs, /) -> Problem:
                 f"{fastest:.4g}, the parent {costs['latency_ms']:.4g}"
             )
     bases = {
-        name: Base(name, traced.network, traced.graph, spaces[name], traced.imgsz) for name, traced in graphs.items()
+        name: Base(name, traced.network, traced.graph, spaces[name], traced.imgsz, tables[name])
+        for name, traced in graphs.items()
     }
     return Problem(inputs, plans, bases, limits, costs)
 
@@ -203,6 +217,18 @@ def _space(recipe: Recipe, base: _Traced, *, overhead: int) -> Space:
     return Space(base.graph, base=base.name, align=recipe.align, keep_min=recipe.keep_min, size_overhead=overhead)
 
 
+def _table(recipe: Recipe, graph: ChannelGraph, *, overhead: int) -> BitTable | None:
+    """Return which bits the layers may have; None where they stay in float32."""
+    if not recipe.bits:
+        return None
+    return BitTable(graph, cross_bits(recipe.bits, recipe.activation_bits), size_overhead=overhead)
+
+
+def searched(space: Space, table: BitTable | None) -> Space | BitSpace:
+    """Return the space of the widths, or that of widths and bits."""
+    return space if table is None else BitSpace(space, space, table)
+
+
 def _measure_parent(
     recipe: Recipe, inputs: Inputs, space: Space, graph: ChannelGraph, /
 ) -> tuple[int, dict[str, float]]:
@@ -217,49 +243,10 @@ def _measure_parent(
     return overhead, {}
 
 
-def _reach(spaces: Iterable[Space]) -> dict[str, tuple[float, float]]:
-    """Return the smallest value of each cost in any of `spaces`, and the largest of the first, which is the parent."""
-    every = [space.reach() for space in spaces]
-    return {name: (min(reach[name][0] for reach in every), high) for name, (_, high) in every[0].items()}
-
-
-def _check_reach(recipe: Recipe, spaces: Iterable[Space], keys: tuple[str, ...]) -> None:
-    """Make sure that the limits named `keys` can be met.
-
-    Raises:
-        OutOfReach: one cannot; the message gives the interval in the key's own unit and in percent.
-    """
-    reach = _reach(spaces)
-    for key in keys:
-        low, high = reach["macs_g" if key == "gflops" else key]
-        limit = _resolve(recipe, {name: ends[1] for name, ends in reach.items()}, (key,))
-        if any(value < low for value in limit.values()):
-            scale = 2 if key == "gflops" else 1
-            raise OutOfReach(
-                f"{key}={getattr(recipe, key)} is out of reach: it goes from {scale * low:.4g} "
-                f"({math.ceil(1000 * low / high) / 10:.1f}% of the parent) to {scale * high:.4g}"
-            )
-
-
 def fingerprint(path: Path) -> str:
     """Return 16 hexadecimal digits that stand for the content of a weights file, or of a folder of ours."""
     content = path / "model.safetensors" if path.is_dir() else path
     return hashlib.sha256(content.read_bytes()).hexdigest()[:16]
-
-
-def _resolve(recipe: Recipe, parent_costs: Mapping[str, float], keys: tuple[str, ...] = LIMITS) -> dict[str, float]:
-    """Return the limits by metric name in absolute numbers; of two on the same metric the tighter holds."""
-    limits: dict[str, float] = {}
-    for key in keys:
-        amount = getattr(recipe, key)
-        if amount is None:
-            continue
-        name = "macs_g" if key == "gflops" else key
-        scale = 0.5 if key == "gflops" else 1.0
-        is_share = amount.endswith("%")
-        limit = parent_costs[name] * float(amount[:-1]) / 100 if is_share else float(amount) * scale
-        limits[name] = min(limit, limits.get(name, limit))
-    return limits
 
 
 def _device(recipe: Recipe, parent: str) -> DeviceFile | None:

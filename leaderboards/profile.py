@@ -5,7 +5,9 @@ import math
 from rich.console import Console
 from rich.table import Table
 
-from leaderboards.prepare import Problem
+from leaderboards.prepare import Problem, searched
+from spaces.base import SAME
+from spaces.bits import PROTECTED_BITS
 
 Facts = dict[str, object]
 
@@ -26,6 +28,7 @@ def profile(problem: Problem, /) -> Facts:
             {"name": gene.name, "channels": gene.size, "parts": parts[gene.name], "options": list(gene.options)}
             for gene in problem.space.genes
         ],
+        "bits": _bits(problem),
         "kept_whole": dict(problem.graph.kept_whole),
         "warnings": list(problem.inputs.dataset.warnings),
     }
@@ -44,6 +47,9 @@ def write_terminal(problem: Problem, console: Console, /) -> None:
         limit = problem.limits.get(name)
         reach.add_row(name, f"{low:.4g}", f"{high:.4g}", f"{low / high:.0%}", "" if limit is None else f"{limit:.4g}")
     console.print(reach)
+    if (table := problem.bases[SAME].table) is not None:
+        options = ", ".join(map(str, table.options))
+        console.print(f"{len(table.layers)} layers may have bits: {options}; ends at least {PROTECTED_BITS}")
     if len(problem.bases) > 1:
         console.print(f"{len(problem.bases)} bases: {', '.join(problem.bases)}", markup=False)
     blocks = Table("block", "channels", "may keep", title="what can be cut")
@@ -59,5 +65,11 @@ def write_terminal(problem: Problem, console: Console, /) -> None:
 
 def log10_size(problem: Problem, /) -> float:
     """Return the decimal logarithm of the number of candidates of all bases."""
-    sizes = [base.space.log10_size() for base in problem.bases.values()]
+    sizes = [searched(base.space, base.table).log10_size() for base in problem.bases.values()]
     return max(sizes) + math.log10(sum(10 ** (size - max(sizes)) for size in sizes))
+
+
+def _bits(problem: Problem) -> Facts:
+    """Return how many layers may have bits, and which; nothing where all stay in float32."""
+    table = problem.bases[SAME].table
+    return {} if table is None else {"n_layers": len(table.layers), "options": [str(bits) for bits in table.options]}

@@ -10,8 +10,9 @@ import yaml
 
 from leaderboards.entry import PARENT, Entry, Quality
 from leaderboards.export import export_other
+from leaderboards.judged_table import LAYERS_LEGEND, in_words, judged_files, worst_layers_text
 from leaderboards.leaderboard import Leaderboard
-from leaderboards.render import write_markdown
+from leaderboards.render import escaped, write_markdown
 from leaderboards.report import render_report
 from search.journal import Journal, Replay
 from spaces.base import SAME, BaseName
@@ -84,7 +85,7 @@ def card(entry: Entry, board: Leaderboard, /, *, has_pt: bool = True) -> str:
     quality, parent = entry.quality, board.parent.quality
     assert quality is not None
     beside = f" (parent {parent.map50_95:.3f})" if parent is not None and entry.id != PARENT else ""
-    widths = ", ".join(f"{name} {value}" for name, value in entry.candidate.picks) or "all"
+    widths = ", ".join(f"{name} {value}" for name, value in entry.candidate.widths) or "all"
     fp32_time = f"{quality.latency_ms:.2f} ({quality.latency_p95_ms:.2f})"
     is_swapped = BaseName.parse(entry.candidate.base).backbone != SAME
     pt = f'model.pt (`YOLO("model.pt")`{", with timm installed" if is_swapped else ""})' if has_pt else NO_PT
@@ -99,8 +100,9 @@ def card(entry: Entry, board: Leaderboard, /, *, has_pt: bool = True) -> str:
 
 {quality.gflops:.3f} GFLOPs (2 x MACs) at {entry.imgsz} px, {quality.params_m:.3f} M parameters,
 {entry.epochs} epochs of fine-tuning. The ONNX fp32 outputs differ from torch by {quality.onnx_error:.1e} of the
-largest output. INT8: convolutions run as integers; what comes after the head's last convolutions is float.
-{_stages(quality)}
+largest output. INT8: {quality.int8_execution or "convolutions run as integers"}; what comes after the head's last convolutions is float.
+{_stages(quality)}{_zeros(quality)}
+{_judged(entry, board)}
 
 Base: {entry.candidate.base}. Channels kept where they differ from it: {widths}.
 
@@ -121,6 +123,24 @@ def _stages(quality: Quality) -> str:
         f"One image in fp32: {quality.preprocess_ms:.2f} ms to make it ready, {quality.network_ms:.2f} ms in the "
         f"network, {quality.postprocess_ms:.2f} ms to pick its boxes."
     )
+
+
+def _zeros(quality: Quality) -> str:
+    """Return what the zeros of a masked network are, and would be, worth; nothing for any other."""
+    if quality.zeros is None or quality.sparse_size_mb is None:
+        return ""
+    return (
+        f"\n{quality.zeros:.0%} of the weights are zero, and stored and computed as any other; without them the fp32 "
+        f"file would take {quality.sparse_size_mb:.2f} MB, which no runtime here reads."
+    )
+
+
+def _judged(entry: Entry, board: Leaderboard) -> str:
+    """Return what mAP does not tell, a paragraph for each file; nothing for rows of earlier versions."""
+    parent = board.parent.quality.judged if board.parent.quality else None
+    lines = [f"\n{file}: {escaped(in_words(judged, parent))}" for file, judged in judged_files(entry)]
+    worst = worst_layers_text((entry.quality and entry.quality.worst_layers) or {})
+    return "\n".join([*lines, *([f"\n{LAYERS_LEGEND} {escaped(worst)}."] if worst else [])])
 
 
 def _blocks(facts: Mapping[str, object]) -> Sequence[tuple[str, int]]:

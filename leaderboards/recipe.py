@@ -6,24 +6,28 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from evaluators.metric import LABELLED, LOSS, MAP, RANKING
+from leaderboards import bit_keys
 from leaderboards.entry import Entry
+from leaderboards.methods import METHODS, StrategyName, default_importance, default_recovery
+from leaderboards.purse import check_purse
+from leaderboards.ranking_keys import default_proxy, ladder_of, ranking, reads_boxes
 from spaces.backbones.trunks import TRUNKS, check_backbone
 from spaces.base import SAME
 from spaces.build import Recovery
 from spaces.depth import DepthImportance
 from spaces.errors import BadInput
 from spaces.importance import Importance
+from spaces.masks import Granularity
 from spaces.precision import Precision, native_precision
 
 EMBEDDED = "digits"
-LIMITS = ("gflops", "macs_g", "params_m", "size_mb", "latency_ms")
-LISTS = ("backbones", "bits", "image_sizes")
+LIMITS = ("gflops", "macs_g", "params_m", "size_mb", "bops_g", "latency_ms")
+LISTS = ("backbones", "bits", "activation_bits", "image_sizes", "ladder")
 WHERE = ("workers", "ray_address", "device", "out")  # where a run happens does not change what it is
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -63,27 +67,6 @@ def _run_folder(value: str) -> str:
     return value
 
 
-def _ranking(value: str) -> str:
-    if value not in RANKING:
-        raise ValueError(f"must be one of {', '.join(RANKING)}")
-    return value
-
-
-def _default_proxy(known: Mapping[str, object]) -> str:
-    """Return mAP where rows are not trained or image sizes differ, else the loss.
-
-    The loss tells what training will make of a network even where mAP does not (`bench proxies`).
-    """
-    is_final = known.get("finetune_epochs") == 0 or known.get("image_sizes")
-    return MAP.name if is_final else LOSS.name
-
-
-def _no_bits(value: tuple[int, ...]) -> tuple[int, ...]:
-    if value:
-        raise ValueError("bit-widths are not searched in this version; every row gets an INT8 file")
-    return value
-
-
 Amount = Annotated[str, BeforeValidator(_amount)]
 
 
@@ -99,6 +82,7 @@ class Recipe(BaseModel):
     macs_g: Amount | None = None
     params_m: Amount | None = None
     size_mb: Amount | None = None
+    bops_g: Amount | None = None
     latency_ms: Amount | None = None
     device_file: str | None = None
     allow_foreign_device: bool = False
@@ -110,15 +94,28 @@ class Recipe(BaseModel):
     graft_epochs: int = Field(10, ge=1, le=10_000)
     backbone_weights: str | None = None
     image_sizes: tuple[Annotated[int, AfterValidator(_image_size)], ...] = ()
-    bits: Annotated[tuple[int, ...], AfterValidator(_no_bits)] = ()
-    strategy: Literal["informed", "nsga2", "random"] = "informed"
-    importance: Importance = Importance.GREEDY
-    recovery: Recovery = Recovery.RECONSTRUCT
+    bits: Annotated[tuple[int, ...], AfterValidator(bit_keys.check_weight_bits)] = ()
+    activation_bits: Annotated[tuple[int, ...], AfterValidator(bit_keys.check_activation_bits)] = Field(
+        default_factory=bit_keys.default_activation_bits
+    )
+    strategy: StrategyName = "informed"
+    granularity: Granularity = Granularity.WEIGHT
+    sparsity_percent: int | None = Field(None, ge=1, le=99)
+    importance: Importance = Field(default_factory=lambda known: default_importance(known.get("strategy")))
+    recovery: Recovery = Field(default_factory=lambda known: default_recovery(known.get("strategy")))
+    rounds: int | None = Field(None, ge=1, le=100)  # of training and cutting, as the method was published
+    round_epochs: int | None = Field(None, ge=1, le=10_000)  # as many as of fine-tuning, at least 1
+    sparsity: float | None = Field(None, gt=0, le=10)
     precision: Precision = Field(default_factory=native_precision)
     candidates: int = Field(120, ge=1, le=1_000_000)
     front: int = Field(4, ge=1, le=1000)
     finetune_epochs: int = Field(10, ge=0, le=10_000)
-    proxy: Annotated[str, AfterValidator(_ranking)] = Field(default_factory=lambda known: _default_proxy(known))
+    purse: Annotated[int | None, AfterValidator(check_purse)] = Field(None, ge=1, le=1_000_000)  # epochs of all rows
+    qat_epochs: int | None = Field(None, ge=0, le=10_000)  # as many as of fine-tuning
+    proxy: Annotated[str, AfterValidator(ranking), AfterValidator(bit_keys.check_seeing)] = Field(
+        default_factory=lambda known: default_proxy(known)
+    )
+    ladder: Annotated[tuple[str, ...], AfterValidator(ladder_of)] = ()
     batch: int = Field(8, ge=1, le=1024)
     lr: float | None = Field(None, gt=0, le=1)
     distill: float = Field(2.0, ge=0, le=100)
@@ -155,7 +152,7 @@ class Recipe(BaseModel):
     @property
     def needs_train_labels(self) -> bool:
         """Whether anything of the run reads the boxes of train: ranking by mAP or loss does, and fine-tuning."""
-        return self.finetune_epochs > 0 or self.proxy in LABELLED
+        return self.finetune_epochs > 0 or reads_boxes(self.proxy, self.ladder) or self.strategy in METHODS
 
     def identity(self) -> dict[str, object]:
         """Return what makes a run this run and no other; a journal of another identity is not resumed."""
@@ -186,13 +183,15 @@ def read_recipe(words: Sequence[str]) -> Recipe:
     for key in given:
         if key not in Recipe.model_fields:
             raise BadInput(f"config: unknown key {key!r:.60}{_nearest(key, list(Recipe.model_fields))}")
-    given |= {key: _listed(value) if key in LISTS else value for key, value in pairs.items()}
+    given |= {key: _listed(key, value) if key in LISTS else value for key, value in pairs.items()}
     weights, data = given.get("weights", EMBEDDED), given.get("data", EMBEDDED)
     if (weights == EMBEDDED) != (data == EMBEDDED):
         missing = "data" if data == EMBEDDED else "weights"
         raise BadInput(f"{missing} must be given too: the embedded digits detector and data set belong together")
+    if is_control := given.get("strategy") == "unstructured":
+        given = {"candidates": 1, "front": 1, **given}
     if weights == EMBEDDED:
-        own_limit = any(limit in given for limit in LIMITS)
+        own_limit = is_control or any(limit in given for limit in LIMITS)
         defaults = {key: value for key, value in EMBEDDED_DEFAULTS.items() if key != "gflops" or not own_limit}
         given = {**defaults, **given}
     given.setdefault("out", default_name(str(weights), str(data)))
@@ -206,6 +205,18 @@ def run_folder(name: str) -> Path:
     """Return the folder of the run called `name`; a bare name lies under runs/."""
     path = Path(name)
     return Path("runs") / path if len(path.parts) == 1 else path
+
+
+def read_out(name: str, /) -> Path:
+    """Return the folder that `name` asks for; a bare name lies under runs/.
+
+    Raises:
+        BadInput: it is neither a name nor a folder that may be written to.
+    """
+    try:
+        return run_folder(_run_folder(name))
+    except ValueError as error:
+        raise BadInput(f"out: {error}, got {name!r:.60}") from error
 
 
 def read_limits(words: Sequence[str], parent: Entry) -> dict[str, float]:
@@ -254,9 +265,12 @@ def default_name(weights: str, data: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", f"{Path(weights).stem}-{folder}").strip("-.")[:64] or "run"
 
 
-def _listed(value: str) -> object:
+def _listed(key: str, value: str) -> object:
     """Return a list from "[a, b]" or "a,b"."""
-    return tuple(part.strip() for part in value.strip("[]").split(",") if part.strip())
+    parts = tuple(part.strip() for part in value.strip("[]").split(",") if part.strip())
+    if bit_keys.is_given_empty(key, parts):
+        raise BadInput(f"{key} must have at least one number of bits, as in {key}=8, got {value!r:.60}")
+    return parts
 
 
 def _config_file(path: Path) -> dict[str, object]:

@@ -8,6 +8,7 @@ from rich.console import Console, Group
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from leaderboards.judged_table import HEADINGS, JUDGED_LEGEND, LAYERS_LEGEND, judged_rows, layer_sentences
 from leaderboards.leaderboard import Leaderboard
 from leaderboards.table import Row, Table, tabulate
 from leaderboards.wording import one_line
@@ -36,13 +37,25 @@ def markdown(board: Leaderboard) -> str:
     titles = ["#", "id", "base", *(f"{title} ({unit})" if unit else title for title, unit in table.headings)]
     lines = [
         "# Leaderboard", "",
-        _markdown_line([*titles, "front", "in budget"]),
-        _markdown_line(["--:", "---", "---", *["--:"] * len(table.headings), ":-:", "---"]),
-        *(_markdown_line(_markdown_cells(row)) for row in table.rows),
+        markdown_line([*titles, "front", "in budget"]),
+        markdown_line(["--:", "---", "---", *["--:"] * len(table.headings), ":-:", "---"]),
+        *(markdown_line(_markdown_cells(row)) for row in table.rows),
         "", legend(board),
-        *(f"\n**{_escaped(row.id)}** failed: {_escaped(row.error)}" for row in table.rows if row.error),
+        *_judged_lines(board),
+        *(f"\n**{escaped(row.id)}** failed: {escaped(row.error)}" for row in table.rows if row.error),
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
+
+
+def _judged_lines(board: Leaderboard) -> list[str]:
+    """Return the table of what mAP does not tell; nothing where it was not measured."""
+    rows, layers = judged_rows(board), layer_sentences(board)
+    lines = ["", "## Beyond mAP", "", JUDGED_LEGEND] if rows else []
+    if rows:
+        lines += ["", markdown_line(["id", "file", *HEADINGS, "classes that lose most"])]
+        lines += [markdown_line(["---", "---", *["--:"] * len(HEADINGS), "---"])]
+        lines += [markdown_line([row.id, row.file, *row.cells, row.classes]) for row in rows]
+    return lines + ([f"\n{LAYERS_LEGEND} {escaped('; '.join(layers))}."] if layers else [])
 
 
 def write_markdown(board: Leaderboard, path: Path) -> None:
@@ -89,11 +102,12 @@ def _markdown_cells(row: Row) -> list[str]:
     return [row.rank, row.id, row.base, *row.cells, "*" if row.is_on_front else "", row.meets]
 
 
-def _markdown_line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(map(_escaped, cells))} |" if "---" not in cells else f"|{'|'.join(cells)}|"
+def markdown_line(cells: Sequence[str]) -> str:
+    """Return a line of a table in Markdown; one with a cell of dashes is the rule under the heading."""
+    return f"| {' | '.join(map(escaped, cells))} |" if "---" not in cells else f"|{'|'.join(cells)}|"
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     r"""Return `text` with what Markdown or HTML would act on made literal."""
     for letter in "\\`|[]_":
         text = text.replace(letter, f"\\{letter}")

@@ -13,7 +13,7 @@ from plotly.offline import get_plotlyjs
 
 from evaluators.metric import MAP
 from evaluators.result import Result, Status
-from leaderboards import charts, findings
+from leaderboards import charts, findings, judged_table
 from leaderboards.agreement import agreement, agreement_by_reading
 from leaderboards.leaderboard import Leaderboard
 from leaderboards.table import tabulate
@@ -49,9 +49,13 @@ def render_report(
         notes: facts about the calibration, the parent and the space, a sentence each.
     """
     failures = _failures(board, results)
-    return _template().render(
+    return template("report.html.j2").render(
         plotly=get_plotlyjs(),
         table=tabulate(board, is_brief=False),
+        judged=judged_table.judged_rows(board),
+        judged_headings=judged_table.HEADINGS,
+        judged_legends={"table": judged_table.JUDGED_LEGEND, "layers": judged_table.LAYERS_LEGEND},
+        layers=judged_table.layer_sentences(board),
         tiles=findings.tiles(board),
         limits=dict(board.limits),
         sentences=_sentences(board, results),
@@ -89,10 +93,11 @@ def _charts(board: Leaderboard, results: Sequence[Result], blocks: Sequence[tupl
     }
 
 
-def _template() -> Template:
+def template(name: str, /) -> Template:
+    """Return the template of this folder called `name`, which escapes every text."""
     loader = FileSystemLoader(Path(__file__).parent)
     jinja = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return jinja.get_template("report.html.j2")
+    return jinja.get_template(name)
 
 
 def _failures(board: Leaderboard, results: Sequence[Result]) -> list[Failure]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -13,10 +14,12 @@ from evaluators.sentinel import measure_sentinel
 from evaluators.stages import measure_stages
 from leaderboards.entry import PARENT, Entry, Quality
 from leaderboards.finetune import FinetuneRecipe, default_lr
+from leaderboards.finishing import MEASURED, Finishing, finish_row
+from leaderboards.heats import Ledger, spend_purse
 from leaderboards.prepare import Problem
 from leaderboards.recipe import Recipe
 from leaderboards.watcher import Watcher
-from leaderboards.worker import MEASURED, Finishing, Workshop, finish_row
+from leaderboards.worker import Workshop
 from search import on_ray
 from search.journal import Journal
 from spaces.candidate import Candidate
@@ -40,18 +43,26 @@ def finish_rows(
     missing = [row for row in scored if row not in known]
     if not missing:
         return
-    watcher.stage(f"{'fine-tuning and ' if recipe.finetune_epochs else ''}exporting {len(missing)} rows")
     models = (recipe.folder / "models").resolve()
+    tuning = finetune_recipe(recipe, n_classes=len(problem.inputs.dataset.names))
+    ledger = Ledger()
+    if recipe.purse is not None:
+        ledger = spend_purse(recipe, problem, workshop, front, journal, watcher, tuning=tuning)
+    is_tuned_here = recipe.finetune_epochs and recipe.purse is None
+    watcher.stage(f"{'fine-tuning and ' if is_tuned_here else ''}exporting {len(missing)} rows")
     finishing = Finishing(
-        finetune_recipe(recipe, n_classes=len(problem.inputs.dataset.names)),
+        tuning,
+        replace(tuning, epochs=tuning.epochs if recipe.qat_epochs is None else recipe.qat_epochs),
         problem.inputs.dataset.train,
         problem.inputs.dataset.val,
         models,
         recipe.worker_device,
+        ledger.spent,
     )
-    errors = on_ray.run_trials(
+    errors = dict(ledger.errors) | on_ray.run_trials(
         partial(finish_row, workshop, finishing, candidates),
-        sorted(missing, key=lambda row: row == PARENT),  # the parent needs no fine-tuning: it fills the last gap
+        # the parent needs no fine-tuning: it fills the last gap
+        sorted((row for row in missing if row not in ledger.errors), key=lambda row: row == PARENT),
         workers=recipe.workers,
         storage=recipe.folder.resolve(),
         on_report=watcher.on_epoch,
@@ -80,7 +91,7 @@ def _entry(made: _Made, recipe: Recipe, typical: Sample, /, *, proxy: float | No
     quality = None
     if measured is not None:
         own = {name: value for name, value in measured.items() if name not in ("epochs", "seconds")}
-        quality = Quality(**own, **_times(made.folder, typical, made.imgsz))
+        quality = Quality.from_json({**own, **_times(made.folder, typical, made.imgsz)})
     return Entry(
         id=made.row,
         candidate=made.candidate,

@@ -13,32 +13,30 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from evaluators.metric import MACS, METRICS, Metric
+from evaluators.metric import Metric
 from evaluators.result import Result, Status
+from leaderboards.clock import Clock
 from leaderboards.leaderboard import Leaderboard
+from leaderboards.methods import METHODS
 from leaderboards.prepare import Inputs, Problem, fingerprint
 from leaderboards.publish import SPACE, publish
 from leaderboards.recipe import Recipe
+from leaderboards.rounds import check_method, run_method
 from leaderboards.rows import finish_rows
+from leaderboards.rungs import on_ladder, rung_proxies
+from leaderboards.strategies import make_strategy, objectives
 from leaderboards.studies import graft_backbones, make_workshop
 from leaderboards.watcher import Watcher
 from leaderboards.worker import Workshop, make_measure
 from search import on_ray
-from search.evolution import NSGA2
 from search.executor import Executor, InProcess
 from search.journal import Journal, check_recipe
 from search.loop import search
 from search.pareto import losses, select_spread
-from search.random_search import RandomSearch
-from search.strategy import Strategy
-from spaces.allocation import InformedSpace
 from spaces.backbones.pretrained import read_weight_paths
 from spaces.errors import BadInput, NothingFeasible
 from spaces.files import write_atomic
-from spaces.space import ARITHMETIC_COSTS
-from spaces.union import Bred, Union
 
-LOWEST_SHARE = 0.5  # the first generation of a search for a front starts at half the budget
 DEADLINE_S = 600.0  # for one candidate
 
 
@@ -50,6 +48,7 @@ def run(recipe: Recipe, problem: Problem, watcher: Watcher, /) -> Leaderboard:
         Interrupted: stopped by a signal; everything finished is on disk.
         NothingFeasible: the search found no candidate within the limits.
     """
+    check_method(recipe, problem)
     folder = recipe.folder
     on_ray.start(recipe.ray_address, recipe.workers)
     try:
@@ -62,10 +61,13 @@ def run(recipe: Recipe, problem: Problem, watcher: Watcher, /) -> Leaderboard:
             grafted = graft_backbones(recipe, problem, watcher)
             watcher.stage("studying the parent" if len(problem.bases) == 1 else f"studying {len(problem.bases)} bases")
             workshop = make_workshop(recipe, problem, grafted=grafted, folder=folder)
-            results = _search(recipe, problem, workshop, journal, watcher)
-            front = pick_front(results, _objectives(recipe, problem), recipe.front)
-            if not front:
-                raise NothingFeasible(_nearest_miss(results, problem))
+            if recipe.strategy in METHODS:
+                problem, workshop, front = run_method(recipe, problem, workshop, journal, Clock(watcher, journal))
+            else:
+                results = _search(recipe, problem, workshop, journal, Clock(watcher, journal))
+                front = pick_front(results, objectives(recipe, problem), recipe.front)
+                if not front:
+                    raise NothingFeasible(_nearest_miss(results, problem))
             finish_rows(recipe, problem, workshop, front, journal, watcher)
     finally:
         on_ray.stop()
@@ -115,7 +117,9 @@ def _search(recipe: Recipe, problem: Problem, workshop: Workshop, journal: Journ
     is_here = recipe.workers == 1 and recipe.ray_address is None
     device = recipe.torch_device if is_here else recipe.worker_device
     holdout = problem.inputs.holdout.search
-    make = partial(make_measure, workshop, holdout, problem.budget, device=device, proxy=recipe.proxy)
+    make = partial(
+        make_measure, workshop, holdout, problem.budget, device=device, proxy=recipe.proxy, rungs=rung_proxies(recipe)
+    )
     is_complete = n_known >= recipe.candidates
     executor: Executor = (
         InProcess(_no_measure if is_complete else make())
@@ -124,7 +128,14 @@ def _search(recipe: Recipe, problem: Problem, workshop: Workshop, journal: Journ
     )
     try:
         return search(
-            _strategy(recipe, problem, workshop),
+            on_ladder(
+                make_strategy(recipe, problem, workshop),
+                recipe,
+                problem,
+                workshop=workshop,
+                executor=executor,
+                journal=journal,
+            ),
             executor,
             journal,
             n_candidates=recipe.candidates,
@@ -133,29 +144,6 @@ def _search(recipe: Recipe, problem: Problem, workshop: Workshop, journal: Journ
         )
     finally:
         executor.close()
-
-
-def _strategy(recipe: Recipe, problem: Problem, workshop: Workshop) -> Strategy:
-    limits = {name: limit for name, limit in problem.limits.items() if name in ARITHMETIC_COSTS}
-    if not limits or "latency_ms" in problem.limits:
-        share = problem.limits.get("latency_ms", np.inf) / problem.parent_costs.get("latency_ms", 1.0)
-        first_guess = min(1.0, share) * problem.parent_costs[MACS.name]  # latency about follows MACs
-        limits[MACS.name] = max(min(first_guess, limits.get(MACS.name, np.inf)), problem.reach()[MACS.name][0])
-    searched = [str(plan.name) for plan in problem.plans if plan.name.backbone in recipe.backbones]
-    spaces = {name: problem.bases[name].space for name in searched}
-    bred: Mapping[str, Bred] = spaces
-    if recipe.strategy == "informed":
-        bred = {name: InformedSpace(space, workshop.bases[name].study.losses) for name, space in spaces.items()}
-    union = Union(spaces, bred)
-    if recipe.strategy == "random":
-        return RandomSearch(union, limits)
-    return NSGA2(union, limits, _objectives(recipe, problem), budget=problem.budget, spread=LOWEST_SHARE)
-
-
-def _objectives(recipe: Recipe, problem: Problem) -> tuple[Metric, ...]:
-    """Return the proxy and the limited costs; MACs where nothing is limited."""
-    costs = tuple(METRICS[name] for name in problem.limits) or (MACS,)
-    return (METRICS[recipe.proxy], *costs)
 
 
 def missing_images(recipe: Recipe, inputs: Inputs, /) -> list[str]:

@@ -11,9 +11,11 @@ from ultralytics.nn.tasks import DetectionModel
 
 from evaluators.dataset import Sample
 from evaluators.images import Images
+from evaluators.metric import LOSS, MAP
 from leaderboards.bases import Plan, calibration_images
 from leaderboards.finetune import FinetuneRecipe
 from leaderboards.graft import TUNING_LR, Report, graft_recipe, make_parent
+from leaderboards.methods import METHODS
 from leaderboards.prepare import Problem
 from leaderboards.recipe import Recipe
 from leaderboards.rows import finetune_recipe
@@ -22,14 +24,16 @@ from leaderboards.worker import Studied, Workshop
 from search import on_ray
 from spaces.backbones.pretrained import load_pretrained, read_weight_paths
 from spaces.base import SAME, Base
+from spaces.build import Recovery
 from spaces.depth import drop_repeats, recover_dropped_
 from spaces.detector import load_detector
 from spaces.errors import BadInput
-from spaces.graph import ChannelGraph
+from spaces.importance import score_channels
 from spaces.study import Study, load_study, save_study, study_parent
 from spaces.threads import one_thread
 
 STUDY = "study.safetensors"
+PLAIN = (Recovery.NOTHING, Recovery.ADAPTIVE_BN)  # need nothing of the parent
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +122,7 @@ def make_workshop(
         if plan.dropped:
             network = _shallow(plan, network, calibration.tensor(), studied[str(replace(plan.name, dropped=0))].study)
         base = replace(base, network=network)
-        studied[base.name] = Studied(base, calibration, _study(recipe, base, calibration.tensor(), folder))
+        studied[base.name] = Studied(base, calibration, study_base(recipe, base, calibration.tensor(), folder))
     return Workshop(
         problem.inputs.parent, studied, recipe.recovery, precision=recipe.precision, device=problem.inputs.device
     )
@@ -133,20 +137,30 @@ def _shallow(plan: Plan, network: DetectionModel, images: Tensor, study: Study) 
     return shallow
 
 
-def _study(recipe: Recipe, base: Base, images: Tensor, folder: Path | None) -> Study:
+def study_base(recipe: Recipe, base: Base, images: Tensor, folder: Path | None) -> Study:
+    """Return the study of `base` on `images`, as `folder` keeps it; of scores alone if nothing of the run reads more.
+
+    Raises:
+        BadInput: its network computes NaN or infinity.
+    """
+    if recipe.strategy in METHODS and recipe.recovery in PLAIN and recipe.proxy in (LOSS.name, MAP.name):
+        scores = score_channels(base.network, base.graph, images, importance=recipe.importance, seed=recipe.seed)
+        return Study(scores, losses=(), places={}, sensitivity={})
     path = None if folder is None else _path(folder, base.name)
-    study = None if path is None else load_study(path, base.graph)
+    study = None if path is None else load_study(path, base.graph, table=base.table)
     if study is None:
-        study = _study_network(recipe, base.network, base.graph, images)
+        study = _study_network(recipe, base, images)
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
             save_study(study, path)
     return study
 
 
-def _study_network(recipe: Recipe, network: DetectionModel, graph: ChannelGraph, images: Tensor) -> Study:
+def _study_network(recipe: Recipe, base: Base, images: Tensor) -> Study:
     try:
-        return study_parent(network, graph, images, importance=recipe.importance, seed=recipe.seed)
+        return study_parent(
+            base.network, base.graph, images, importance=recipe.importance, seed=recipe.seed, table=base.table
+        )
     except FloatingPointError as error:
         raise BadInput(f"weights {recipe.weights!r} fail on the calibration images: {error}") from error
 

@@ -1,44 +1,34 @@
-"""What a worker process does: the search's measurements, and the making of one row from candidate to files."""
+"""What a worker process does in a search: it builds candidates and measures them."""
 
 import copy
-import json
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from ultralytics.nn.tasks import DetectionModel
 
 from evaluators.budget import Budget
 from evaluators.dataset import Sample
-from evaluators.detection import coco_map, detections, predict
 from evaluators.device_file import DeviceFile
 from evaluators.images import Images, load_images
 from evaluators.latency import measure_latency
 from evaluators.measure import Evaluator, Measure
 from evaluators.metric import MAP
 from evaluators.proxies import evaluator_of
-from leaderboards.entry import PARENT
-from leaderboards.export import OnnxDetector, compare, export_int8, export_onnx, opens_in_ultralytics, save_pt
-from leaderboards.finetune import FinetuneRecipe, finetune
+from leaderboards.export import export_onnx
+from search.ladder import AnyMeasure, by_number
 from spaces.base import SAME, Base
 from spaces.build import Builder, Recovery, Subnet
 from spaces.candidate import Candidate
-from spaces.detector import save_detector
-from spaces.files import write_atomic
 from spaces.precision import Precision
 from spaces.study import Study
 
-MEASURED = "measured.json"
 N_BUILDERS = (
     8  # that a worker keeps, one for each base: each holds its calibration images and what its parent makes of them
 )
-N_COMPARED = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +57,7 @@ class Workshop:
     Attributes:
         parent: the user's own network, which teaches all others.
         bases: by name.
-        precision: of the passes that rank candidates; rows are made and measured in float32.
+        precision: of the passes that rank candidates without bits; those with bits, and rows, are measured in float32.
         device: what predicts latencies; without it a limited latency is measured.
     """
 
@@ -86,37 +76,34 @@ class Workshop:
         """Return the base that `candidate` is cut from."""
         return self.bases[candidate.base]
 
+    def builder(self, base: str, device: str, /) -> Builder:
+        """Return what makes the candidates of `base` that are only ranked; coarse products would add to their bits'."""
+        studied = self.bases[base]
+        is_float = studied.base.table is None
+        return studied.builder(device, precision=self.precision if is_float else Precision.FLOAT32)
+
     def costs(self, candidate: Candidate, /) -> dict[str, float]:
         """Return the arithmetic costs of `candidate`."""
-        return self.of(candidate).base.space.costs(candidate)
-
-
-@dataclass(frozen=True, eq=False)
-class Finishing:
-    """How rows are finished, the same for each of them.
-
-    Attributes:
-        train: what fine-tuning reads.
-        val: the sealed split; only a finished row is measured on it.
-        folder: the rows' files go to `folder/<id>/`.
-    """
-
-    recipe: FinetuneRecipe
-    train: tuple[Sample, ...]
-    val: tuple[Sample, ...]
-    folder: Path
-    device: str
+        return self.of(candidate).base.costs(candidate)
 
 
 def make_measure(
-    workshop: Workshop, search: Sequence[Sample], budget: Budget, /, *, device: str, proxy: str = MAP.name
-) -> Measure:
+    workshop: Workshop,
+    search: Sequence[Sample],
+    budget: Budget,
+    /,
+    *,
+    device: str,
+    proxy: str = MAP.name,
+    rungs: Mapping[int, str] | None = None,
+) -> AnyMeasure:
     """Return what measures candidates in one worker: the proxy on the hold-out, latency if it is limited.
 
     One thread, whatever the machine has: the readings then do not depend on how many workers share it.
 
     Args:
         search: the hold-out; it is decoded for each image size that a candidate asks for.
+        rungs: proxies of a ladder by the number that their jobs have; they know no budget.
     """
     torch.set_num_threads(1)
     gates: tuple[Evaluator, ...] = ()
@@ -127,91 +114,35 @@ def make_measure(
 
     @lru_cache(maxsize=N_BUILDERS)
     def builder(base: str) -> Builder:
-        return workshop.bases[base].builder(device, precision=workshop.precision)
+        return workshop.builder(base, device)
+
+    evaluator = _on_images(search, workshop)
+
+    def measure_by(name: str, limits: Budget, checked: tuple[Evaluator, ...]) -> Measure:
+        return Measure(
+            workshop.costs,
+            lambda candidate: Subnet(candidate, builder(candidate.base)),
+            budget=limits,
+            gates=checked,
+            evaluators=(evaluator(name),),
+        )
+
+    by_rung = {number: measure_by(name, Budget({}), ()) for number, name in (rungs or {}).items()}
+    return by_number(measure_by(proxy, budget, gates), by_rung)
+
+
+def _on_images(search: Sequence[Sample], workshop: Workshop) -> Callable[[str], Evaluator]:
+    """Return what gives the evaluator of a proxy, which looks at `search` in the size that each candidate asks for."""
 
     @cache
-    def evaluator(imgsz: int) -> Evaluator:
-        return evaluator_of(proxy, load_images(search, imgsz=imgsz), workshop.recovery)
+    def images(imgsz: int) -> Images:
+        return load_images(search, imgsz=imgsz)
 
-    return Measure(
-        workshop.costs,
-        lambda candidate: Subnet(candidate, builder(candidate.base)),
-        budget=budget,
-        gates=gates,
-        evaluators=(lambda subnet: evaluator(workshop.of(subnet.candidate).base.imgsz)(subnet),),
-    )
+    @cache
+    def sized(proxy: str, imgsz: int) -> Evaluator:
+        return evaluator_of(proxy, images(imgsz), workshop.recovery)
 
-
-def finish_row(
-    workshop: Workshop,
-    finishing: Finishing,
-    candidates: Mapping[str, Candidate],
-    row: str,
-    report: Callable[[Mapping[str, float]], None],
-) -> None:
-    """Make row `row` of the leaderboard, from the candidate to `measured.json`, which is written last.
-
-    The unpruned parent is not fine-tuned: it is what the user already has.
-    """
-    folder = finishing.folder / row
-    folder.mkdir(parents=True, exist_ok=True)
-    if (folder / MEASURED).exists():
-        return
-    started = time.monotonic()
-    candidate = candidates[row]
-    studied = workshop.of(candidate)
-    recipe = replace(finishing.recipe, imgsz=studied.base.imgsz)
-    model = studied.builder(finishing.device)(candidate, workshop.recovery)
-    is_parent = row == PARENT
-    if not is_parent and finishing.recipe.epochs > 0:
-        checkpoint = folder / "finetune.pt"
-        model = finetune(
-            model,
-            workshop.parent,
-            finishing.train,
-            recipe=recipe,
-            checkpoint=checkpoint,
-            report=report,
-            device=finishing.device,
-        )
-    measured = _write_files(model, folder, candidate=candidate, studied=studied, finishing=finishing)
-    measured["epochs"] = 0 if is_parent else finishing.recipe.epochs
-    measured["seconds"] = time.monotonic() - started
-    write_atomic(folder / MEASURED, json.dumps(measured))
-    (folder / "finetune.pt").unlink(missing_ok=True)
-
-
-def _write_files(
-    model: DetectionModel, folder: Path, *, candidate: Candidate, studied: Studied, finishing: Finishing
-) -> dict[str, float]:
-    """Write every file of a row and return what was measured of them, latency apart."""
-    imgsz = studied.base.imgsz
-    save_detector(model, folder, candidate=candidate)
-    if opens_in_ultralytics(model):
-        save_pt(model, folder / "model.pt", imgsz=imgsz)
-    onnx = export_onnx(model, folder / "model.onnx", imgsz=imgsz)
-    int8 = export_int8(onnx, folder / "model_int8.onnx", [batch.numpy() for batch in studied.calibration.batches(16)])
-    val = load_images(finishing.val, imgsz=imgsz)
-    quality = coco_map(predict(model.to(finishing.device), val), val)
-    model.cpu()
-    int8_quality = coco_map(_predict_onnx(int8, val), val)
-    costs = studied.base.space.costs(candidate)
-    return {
-        "map50_95": quality.map50_95,
-        "map50": quality.map50,
-        "gflops": 2 * costs["macs_g"],
-        "params_m": sum(parameter.numel() for parameter in model.parameters()) / 1e6,
-        "size_mb": onnx.stat().st_size / 1e6,
-        "int8_map50_95": int8_quality.map50_95,
-        "int8_size_mb": int8.stat().st_size / 1e6,
-        "onnx_error": compare(model, onnx, next(val.batches(N_COMPARED)).numpy()),
-        "bits_mean": 32.0,
-    }
-
-
-def _predict_onnx(path: Path, images: Images) -> list[NDArray[np.float32]]:
-    network = OnnxDetector(path, threads=torch.get_num_threads())
-    return [found for part in images.parts(16) for found in detections(network(part.tensor()), part)]
+    return lambda proxy: lambda subnet: sized(proxy, workshop.of(subnet.candidate).base.imgsz)(subnet)
 
 
 def _predicted_latency(base: Base, device: DeviceFile) -> Evaluator:
@@ -226,7 +157,8 @@ def _onnx_latency(workshop: Workshop) -> Evaluator:
     def evaluate(subnet: Subnet) -> dict[str, float]:
         imgsz = workshop.of(subnet.candidate).base.imgsz
         with tempfile.TemporaryDirectory() as folder:
-            path = export_onnx(subnet.network(Recovery.NOTHING), Path(folder) / "candidate.onnx", imgsz=imgsz)
+            network = subnet.builder.float_network(subnet.candidate, Recovery.NOTHING)
+            path = export_onnx(network, Path(folder) / "candidate.onnx", imgsz=imgsz)
             return {"latency_ms": measure_latency(path, threads=1, max_seconds=0.5).median_ms}
 
     return evaluate

@@ -38,15 +38,27 @@ def search(
     for start in range(0, n_candidates, strategy.generation):
         numbers = range(start, min(start + strategy.generation, n_candidates))
         jobs = [Job(number, strategy.ask(rng_for(seed, number))) for number in numbers]
-        _check_same(jobs, journal.results)
-        for result in executor.run([job for job in jobs if job.number not in journal.results]):
-            journal.append_result(result)
-            on_result(result)
-            _check_hope(journal.results)
-        generation = [journal.results[number] for number in numbers]
+        generation = measure_all(jobs, executor, journal, on_result=on_result)
         strategy.tell(generation)
         results += generation
     return results
+
+
+def measure_all(
+    jobs: Sequence[Job], executor: Executor, journal: Journal, /, *, on_result: Callable[[Result], None]
+) -> list[Result]:
+    """Return one result for each of `jobs`, in their order; what the journal holds already is not measured again.
+
+    Raises:
+        BadInput: the journal holds other candidates under these numbers.
+        NothingFeasible: the journal holds 20 results and all of them failed.
+    """
+    _check_same(jobs, journal.results)
+    for result in executor.run([job for job in jobs if job.number not in journal.results]):
+        journal.append_result(result)
+        on_result(result)
+        _check_hope(journal.results)
+    return [journal.results[job.number] for job in jobs]
 
 
 def rng_for(seed: int, number: int, /) -> np.random.Generator:

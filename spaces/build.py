@@ -13,6 +13,7 @@ from spaces.calibration import calibrate_bn_
 from spaces.candidate import Candidate
 from spaces.covariance import Covariance, covariances
 from spaces.graph import ChannelGraph
+from spaces.masks import mask_, mask_of
 from spaces.precision import Precision
 from spaces.quantize import simulate
 from spaces.reconstruction import observe, reconstruct_, reconstruct_once_
@@ -93,6 +94,8 @@ class Builder:
             if recovery not in self._recover_:
                 self._recover_[recovery] = self._recoverer(recovery)
             self._recover_[recovery](subnet, kept_indices(self.graph, chosen))
+        if mask := mask_of(candidate):
+            mask_(subnet, mask, self.graph)
         return subnet
 
     def chosen(self, candidate: Candidate, /) -> Chosen:

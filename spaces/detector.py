@@ -65,7 +65,11 @@ class Architecture:
 
     def to_json(self) -> dict[str, object]:
         """Return the JSON form."""
-        record = {"yaml": dict(self.yaml), "names": list(self.names), "candidate": self.candidate.to_json()}
+        record: dict[str, object] = {
+            "yaml": dict(self.yaml),
+            "names": list(self.names),
+            "candidate": self.candidate.to_json(),
+        }
         return record | ({"bits": to_picks(self.bits)} if self.bits else {})
 
     @classmethod

@@ -16,7 +16,7 @@ def fold_bn(model: nn.Module, /) -> nn.Module:
     """
     folded = twin(model).eval()
     for layer in folded.modules():
-        if isinstance(layer, Conv) and isinstance(layer.bn, nn.BatchNorm2d):
+        if isinstance(layer, Conv) and isinstance(getattr(layer, "bn", None), nn.BatchNorm2d):
             _fold_(layer)
     return folded
 

@@ -11,11 +11,12 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from ultralytics.nn.modules.conv import Conv
 
-from spaces.bits import LayerBits
+from spaces.bits import FLOAT_BITS, LayerBits
 from spaces.blocks import layer_of
 from spaces.ranges import Grid, grid_ends
-from spaces.twin import twin
+from spaces.twin import Network, twin
 
 QuantizableLayer = nn.Conv2d | nn.Linear
 
@@ -30,7 +31,7 @@ class _Rounded:
         weight_zero_point: as long, int32; so is `input_zero_point`.
     """
 
-    weight: nn.Parameter
+    weight: Tensor
     bits: LayerBits
     is_weight_symmetric: bool
     is_input_symmetric: bool
@@ -67,7 +68,8 @@ class QuantizedConv2d(_Rounded, nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """Return the convolution of `x` on its grid with the weights on theirs."""
         inputs, weight = self._rounded(x)
-        return self._conv_forward(inputs, weight, self.bias)
+        convolved: Tensor = self._conv_forward(inputs, weight, self.bias)
+        return convolved
 
 
 class QuantizedLinear(_Rounded, nn.Linear):
@@ -76,7 +78,8 @@ class QuantizedLinear(_Rounded, nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         """Return the product of `x` on its grid and the weights on theirs."""
         inputs, weight = self._rounded(x)
-        return nn.functional.linear(inputs, weight, self.bias)
+        product: Tensor = nn.functional.linear(inputs, weight, self.bias)
+        return product
 
 
 QuantizedLayer = QuantizedConv2d | QuantizedLinear
@@ -114,6 +117,13 @@ def allocation_of(model: nn.Module, /) -> dict[str, LayerBits]:
     return {name: layer.bits for name, layer in quantized_layers(model).items()}
 
 
+def bits_mean(model: nn.Module, /) -> float:
+    """Return the mean bits of the weights of all convolutions and linear layers, 32 for each in float."""
+    bits = {name: layer.bits.weight for name, layer in quantized_layers(model).items()}
+    sizes = {name: layer.weight.numel() for name, layer in layers_by_name(model).items()}
+    return sum(bits.get(name, FLOAT_BITS) * size for name, size in sizes.items()) / sum(sizes.values())
+
+
 def quantized_blank(model: nn.Module, allocation: Mapping[str, LayerBits], /) -> nn.Module:
     """Return a copy of `model` whose layers have the bits of `allocation` on grids that are still to be filled in."""
     blank = twin(model)
@@ -126,10 +136,10 @@ def quantized_blank(model: nn.Module, allocation: Mapping[str, LayerBits], /) ->
     return blank
 
 
-def plain(model: nn.Module, /) -> nn.Module:
+def plain(model: Network, /) -> Network:
     """Return a copy of `model` in which layers of few bits are ordinary ones that hold the rounded weights.
 
-    What they read is no longer rounded.
+    What they read is no longer rounded. Where BatchNorm was folded, Ultralytics sees a network that it fused itself.
     """
     copied = twin(model)
     for layer in quantized_layers(copied).values():
@@ -141,7 +151,11 @@ def plain(model: nn.Module, /) -> nn.Module:
         for name in ("bits", "is_weight_symmetric", "is_input_symmetric"):
             delattr(layer, name)
         layer.weight = nn.Parameter(weight)
-        layer.__class__ = nn.Conv2d if isinstance(layer, nn.Conv2d) else nn.Linear
+        layer.__class__ = nn.Conv2d if isinstance(layer, nn.Conv2d) else nn.Linear  # type: ignore[assignment]
+    for block in copied.modules():
+        if isinstance(block, Conv) and isinstance(getattr(block, "bn", None), nn.Identity):
+            del block.bn
+            block.forward = block.forward_fuse
     return copied
 
 

@@ -10,16 +10,21 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 from torch import Tensor, nn
 
+from spaces.bits import BitTable
 from spaces.covariance import covariances, sample_places
 from spaces.elimination import eliminate
 from spaces.files import write_atomic
 from spaces.fisher import fisher_information
 from spaces.graph import ChannelGraph
 from spaces.importance import Importance, score_channels
+from spaces.quantize import Simulator
 from spaces.scores import Scores
+from spaces.sensitivity import fisher
 from spaces.threads import one_thread
 
 Floats = NDArray[np.float32]
+
+BIT_LOSSES = "bit_losses"
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,35 +36,50 @@ class Study:
         losses: by block, (size + 1,) what reconstruction loses when so many of the lowest-scored channels are gone.
         places: by layer, where it is reconstructed; see `sample_places`.
         sensitivity: by layer, the Fisher information of each channel that it makes (C,).
+        bit_losses: (n_layers, n_options) what each option of a table of bits loses; None where there is no table.
     """
 
     scores: Scores
     losses: tuple[NDArray[np.float64], ...]
     places: Mapping[str, NDArray[np.int64]]
     sensitivity: Mapping[str, Floats]
+    bit_losses: NDArray[np.float64] | None = None
 
 
 def study_parent(
-    parent: nn.Module, graph: ChannelGraph, images: Tensor, /, *, importance: Importance, seed: int
+    parent: nn.Module,
+    graph: ChannelGraph,
+    images: Tensor,
+    /,
+    *,
+    importance: Importance,
+    seed: int,
+    table: BitTable | None = None,
 ) -> Study:
     """Return what `images` (N, 3, H, W), without labels, tell about `parent`, a detector in eval mode.
 
+    Args:
+        table: the bits that its layers may have.
+
     Raises:
-        BadInput: the parent lacks what `importance` is made of.
+        BadInput: the parent lacks what `importance` is made of; with a table, too few images, or a layer that reads
+            nothing but 0.
         FloatingPointError: a prediction, a gradient or an activation of the parent is not finite.
     """
     with one_thread():
-        fisher = fisher_information(parent, images, seed=seed)
-        places = sample_places(fisher.places, seed=seed)
+        information = fisher_information(parent, images, seed=seed)
+        places = sample_places(information.places, seed=seed)
         scores = None
         if importance is not Importance.GREEDY:
             scores = score_channels(parent, graph, images, importance=importance, seed=seed)
-        order = eliminate(parent, graph, covariances(parent, images, places), fisher.channels, scores=scores)
+        order = eliminate(parent, graph, covariances(parent, images, places), information.channels, scores=scores)
+        bit_losses = None if table is None else fisher(Simulator(parent, images), table, images, seed=seed)
     return Study(
         scores or tuple(block.scores for block in order),
         tuple(block.losses for block in order),
         {name: index.numpy() for name, index in places.items()},
-        {name: information.numpy() for name, information in fisher.channels.items()},
+        {name: channels.numpy() for name, channels in information.channels.items()},
+        bit_losses,
     )
 
 
@@ -69,11 +89,13 @@ def save_study(study: Study, path: Path) -> None:
     arrays |= {f"losses/{index}": loss for index, loss in enumerate(study.losses)}
     arrays |= {f"places/{name}": places for name, places in study.places.items()}
     arrays |= {f"sensitivity/{name}": information for name, information in study.sensitivity.items()}
+    if study.bit_losses is not None:
+        arrays[BIT_LOSSES] = study.bit_losses
     write_atomic(path, save(arrays))
 
 
-def load_study(path: Path, graph: ChannelGraph) -> Study | None:
-    """Return the study at `path`; None if there is none, or it is damaged or not of `graph`."""
+def load_study(path: Path, graph: ChannelGraph, *, table: BitTable | None = None) -> Study | None:
+    """Return the study at `path`; None if there is none, or it is damaged or not of `graph` and `table`."""
     try:
         arrays = load(path.read_bytes())
     except (FileNotFoundError, SafetensorError):
@@ -81,11 +103,15 @@ def load_study(path: Path, graph: ChannelGraph) -> Study | None:
     n_blocks = range(len(graph.blocks))
     if any(f"{kind}/{index}" not in arrays for kind in ("scores", "losses") for index in n_blocks):
         return None
+    bit_losses = None if table is None else arrays.get(BIT_LOSSES)
+    if table is not None and (bit_losses is None or bit_losses.shape != table.bits.shape[:2]):
+        return None
     study = Study(
         tuple(arrays[f"scores/{index}"] for index in n_blocks),
         tuple(arrays[f"losses/{index}"] for index in n_blocks),
         {name.removeprefix("places/"): array for name, array in arrays.items() if name.startswith("places/")},
         {name.removeprefix("sensitivity/"): array for name, array in arrays.items() if name.startswith("sensitivity/")},
+        bit_losses,
     )
     sizes = [(len(score), len(loss)) for score, loss in zip(study.scores, study.losses, strict=True)]
     return study if sizes == [(block.parts * block.size, block.size + 1) for block in graph.blocks] else None

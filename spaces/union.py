@@ -7,7 +7,6 @@ import numpy as np
 
 from spaces.candidate import Candidate
 from spaces.errors import OutOfReach
-from spaces.space import Space
 
 SWITCHED = 0.15  # of the mutants move to another base, with what they keep of the blocks that it has too
 
@@ -34,6 +33,22 @@ class Bred(Protocol):
         ...
 
 
+class BaseSpace(Protocol):
+    """What is asked of the space of one base when candidates move between several."""
+
+    def check(self, limits: Mapping[str, float], /) -> None:
+        """Raise OutOfReach unless some candidate meets `limits`."""
+        ...
+
+    def shares(self, candidate: Candidate, /) -> dict[str, float]:
+        """Return the fraction that `candidate` keeps of each block, by name."""
+        ...
+
+    def adopt(self, shares: Mapping[str, float], /) -> Candidate:
+        """Return the candidate that keeps these fractions of the blocks of these names."""
+        ...
+
+
 class Union:
     """The sub-networks of all `spaces`, each drawn and bred by the one of the same name in `bred`.
 
@@ -41,7 +56,7 @@ class Union:
         spaces: by base; "same" is among them.
     """
 
-    def __init__(self, spaces: Mapping[str, Space], bred: Mapping[str, Bred]) -> None:
+    def __init__(self, spaces: Mapping[str, BaseSpace], bred: Mapping[str, Bred]) -> None:
         self._spaces = spaces
         self._bred = bred
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from spaces.errors import BadInput
-from spaces.graph import ChannelGraph
+from spaces.graph import ChannelGraph, Use
 from spaces.patches import removed_after
 from spaces.scores import Scores, collect
 
@@ -51,7 +51,12 @@ def gamma(tensors: Mapping[str, Tensor], graph: ChannelGraph, /) -> Scores:
     Raises:
         BadInput: a channel without BatchNorm.
     """
-    return _of_scales({(name, 0): tensors[name].detach().abs() for name in graph.scales}, graph, "gamma")
+    return _of_scales(scales(tensors, graph), graph, "gamma")
+
+
+def scales(tensors: Mapping[str, Tensor], graph: ChannelGraph, /) -> dict[Use, Tensor]:
+    """Return the absolute scales of each BatchNorm."""
+    return {(name, 0): tensors[name].detach().abs() for name in sorted(graph.scales)}
 
 
 def kernel_gamma(parent: nn.Module, graph: ChannelGraph, image: Tensor, /) -> Scores:
@@ -65,12 +70,17 @@ def kernel_gamma(parent: nn.Module, graph: ChannelGraph, image: Tensor, /) -> Sc
     Raises:
         BadInput: a channel without BatchNorm.
     """
+    return _of_scales(kernel_scales(parent, image), graph, "kernel_gamma")
+
+
+def kernel_scales(parent: nn.Module, image: Tensor, /) -> dict[Use, Tensor]:
+    """Return 10 x mean |W| of each filter x the absolute scale of the BatchNorm behind it, by convolution."""
     tensors = parent.state_dict()
     values = {}
     for conv, norm in _norms(parent, image).items():
         kernel = tensors[f"{conv}.weight"].abs().flatten(1).mean(1)
         values[f"{conv}.weight", 0] = KERNEL_FACTOR * kernel * tensors[f"{norm}.weight"].abs()
-    return _of_scales(values, graph, "kernel_gamma")
+    return values
 
 
 def at_random(graph: ChannelGraph, /, *, seed: int) -> Scores:
@@ -85,7 +95,7 @@ def _of_filters(tensors: Mapping[str, Tensor], graph: ChannelGraph, score: Calla
     return collect({(name, 0): score(tensors[name].detach().flatten(1)) for name in names}, graph)
 
 
-def _of_scales(values: Mapping[tuple[str, int], Tensor], graph: ChannelGraph, importance: str) -> Scores:
+def _of_scales(values: Mapping[Use, Tensor], graph: ChannelGraph, importance: str) -> Scores:
     covered = collect({use: torch.ones_like(value) for use, value in values.items()}, graph)
     bare = [block.name for block, times in zip(graph.blocks, covered, strict=True) if not times.all()]
     if bare:

@@ -6,18 +6,26 @@ from collections.abc import Callable, Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from leaderboards.benchmarks.allocation import allocation
 from leaderboards.benchmarks.bit_sensitivity import bit_sensitivity
 from leaderboards.benchmarks.calibration import calibration
 from leaderboards.benchmarks.cutting import cutting
 from leaderboards.benchmarks.difficulty import difficulty
+from leaderboards.benchmarks.eagleeye_calibration import eagleeye_calibration
 from leaderboards.benchmarks.evaluation import evaluation
+from leaderboards.benchmarks.granularity import granularity
 from leaderboards.benchmarks.importance import importance
+from leaderboards.benchmarks.integer import integer
+from leaderboards.benchmarks.joint_bits import joint_bits
 from leaderboards.benchmarks.kills import kills
+from leaderboards.benchmarks.ladder import ladder
 from leaderboards.benchmarks.latency import latency
+from leaderboards.benchmarks.methods import methods
 from leaderboards.benchmarks.proxies import proxies
 from leaderboards.benchmarks.quantization import quantization
+from leaderboards.benchmarks.quantized_export import quantized_export
 from leaderboards.benchmarks.reconstruction import reconstruction
 from leaderboards.benchmarks.record import Cell, Record
 from leaderboards.benchmarks.sampler import sampler
@@ -32,13 +40,20 @@ BENCHMARKS: Mapping[str, Callable[..., Record]] = {
     "kills": kills,
     "difficulty": difficulty,
     "evaluation": evaluation,
+    "eagleeye_calibration": eagleeye_calibration,
+    "granularity": granularity,
     "calibration": calibration,
     "allocation": allocation,
     "bit_sensitivity": bit_sensitivity,
     "importance": importance,
+    "integer": integer,
+    "ladder": ladder,
+    "joint_bits": joint_bits,
     "latency": latency,
+    "methods": methods,
     "proxies": proxies,
     "quantization": quantization,
+    "quantized_export": quantized_export,
     "reconstruction": reconstruction,
     "structures": structures,
     "swaps": swaps,
@@ -64,15 +79,17 @@ def run(words: Sequence[str], /) -> Record:
 
 def write_terminal(record: Record, console: Console, /) -> None:
     """Print `record` for a reader; a table that is wider than the console has a line of words for each row."""
-    texts = [{name: _text(value) for name, value in row.items()} for row in record.rows]
-    table = Table(*record.rows[0], title=record.name)
+    columns = list(dict.fromkeys(name for row in record.rows for name in row))
+    texts = [{name: _text(row.get(name, "")) for name in columns} for row in record.rows]
+    table = Table(*columns, title=record.name)
     for row in texts:
-        table.add_row(*row.values())
+        table.add_row(*map(Text, row.values()))  # as it is: rich would read what stands in brackets as markup
     if console.measure(table, options=console.options.update(width=WIDEST)).maximum <= console.width:
         console.print(table)
     else:
         for row in texts:
-            console.print("  ".join(f"{name} {text}" for name, text in row.items()), highlight=False, soft_wrap=True)
+            words = "  ".join(f"{name} {text}" for name, text in row.items() if text)
+            console.print(words, highlight=False, markup=False, soft_wrap=True)
     console.print(
         f"{record.metric}: {record.value:.4g}; target {record.target}: {'holds' if record.holds else 'MISSED'}"
     )

@@ -6,7 +6,7 @@ from rich.console import Console
 
 import run_search
 from leaderboards.benchmarks import BENCHMARKS, run, write_terminal
-from leaderboards.benchmarks.record import Record
+from leaderboards.benchmarks.record import Cell, Record
 from spaces.errors import BadInput
 
 RECORD = Record(
@@ -105,3 +105,21 @@ def test_a_table_too_wide_for_the_console_has_a_line_of_words_for_each_row() -> 
     assert lines[0].startswith("column_0 0.3333  column_1 0.3333")
     assert lines[0].endswith("column_11 0.3333")
     assert lines[1].startswith("column_0 0.25")
+
+
+def test_rows_of_different_keys_stand_under_their_own_headings_and_brackets_are_told() -> None:
+    console = Console(width=120)
+    rows: list[dict[str, Cell]] = [{"network": "a", "error": 1.0}, {"error": 2.0, "why": "[bold] is no markup"}]
+    with console.capture() as capture:
+        write_terminal(replace(RECORD, rows=rows), console)
+    heading, _, first, second, *_ = capture.get().splitlines()[2:]
+    assert heading.split() == ["┃", "network", "┃", "error", "┃", "why", "┃"]
+    assert first.split() == ["│", "a", "│", "1", "│", "│"]
+    assert second.split() == ["│", "│", "2", "│", "[bold]", "is", "no", "markup", "│"]
+
+
+def test_a_record_without_rows_has_its_figure() -> None:
+    console = Console(width=120)
+    with console.capture() as capture:
+        write_terminal(replace(RECORD, rows=[]), console)
+    assert "largest error: 0.25" in capture.get()

@@ -25,6 +25,8 @@ def test_random_allocations_reach_from_nearly_all_bits_to_any() -> None:
         ("allocation seeds=0", "seeds must be a number from 1"),
         ("bit_sensitivity n=10", "n must be a number from 20"),
         ("bit_sensitivity images=no", "images must be a number from 1"),
+        ("integer n=0", "n must be a number from 1"),
+        ("integer data=nonsense", "data='nonsense' must be digits"),
         ("bit_sensitivity data=nonsense", "data='nonsense' must be digits"),
     ],
 )

@@ -57,6 +57,17 @@ def test_a_proposal_is_the_first_draw_on_the_target(problem: Problem, images: Im
     np.testing.assert_array_equal(proposal.keep, draws[0])
 
 
+def test_draws_within_two_percent_of_the_parents_macs_are_accepted_and_no_others(
+    problem: Problem, images: Images
+) -> None:
+    keep = EagleEye(problem, images, share=0.6, seed=0).draw()
+    share = ratio(problem, keep)
+    # in the port: delta = 0.02, abs(macs / parent - share) <= delta, on both sides
+    asked = {share - 0.0201: False, share - 0.0199: True, share: True, share + 0.0199: True, share + 0.0201: False}
+    for target, is_accepted in asked.items():
+        assert EagleEye(problem, images, share=target, seed=0).is_on_target(keep) is is_accepted
+
+
 def test_calibration_leaves_most_of_the_parents_statistics(problem: Problem, images: Images) -> None:
     port = EagleEye(problem, images, share=0.6, seed=0)
     model = port.inherit(np.array([block.size for block in problem.graph.blocks]))

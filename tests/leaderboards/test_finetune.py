@@ -12,6 +12,7 @@ from ultralytics.nn.tasks import DetectionModel
 
 from evaluators.dataset import Sample, load_dataset
 from leaderboards.finetune import FinetuneRecipe, default_lr, finetune
+from spaces.masks import Granularity, Mask, kept, weighted_layers
 from tests.evaluators.tiny import write_dataset
 from tests.spaces.networks import detector
 from tests.spaces.yolov5.tiny import tiny
@@ -94,6 +95,22 @@ def test_cut_network_keeps_every_shape_and_learns(samples: tuple[Sample, ...], t
     assert sum(p.numel() for p in tuned.parameters()) == sum(p.numel() for p in student.parameters())
     assert not torch.equal(before["model.0.conv.weight"], after["model.0.conv.weight"])
     assert torch.equal(before["model.24.dfl.conv.weight"], after["model.24.dfl.conv.weight"])
+
+
+def test_masked_weights_stay_zero_whatever_trains_averages_or_resumes(
+    samples: tuple[Sample, ...], tmp_path: Path
+) -> None:
+    student = copy.deepcopy(detector())
+    for layer in weighted_layers(student).values():
+        layer.weight.data.mul_(kept(layer.weight, Mask(Granularity.WEIGHT, 50)))
+    recipe = replace(RECIPE, keep_zeros=True, weight_decay=0.1, lr=1e-2)
+    with pytest.raises(Stopped):
+        tune(samples, tmp_path / "c.pt", student=student, recipe=recipe, stop=1)
+    tuned = tune(samples, tmp_path / "c.pt", student=student, recipe=recipe)
+    before, after = weighted_layers(student), weighted_layers(tuned)
+    for name, layer in before.items():
+        assert torch.equal(layer.weight == 0, after[name].weight == 0), name
+        assert not torch.equal(layer.weight, after[name].weight), name
 
 
 def test_anchor_based_network_learns_from_labels_and_parent(samples: tuple[Sample, ...], tmp_path: Path) -> None:

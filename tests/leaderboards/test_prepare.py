@@ -2,18 +2,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from evaluators.device_file import DeviceFile, Rates, write_device_file
 from evaluators.latency_predictor import N_SHARED
 from evaluators.machine import this_machine
-from leaderboards.prepare import Problem, _resolve, analyse, load_inputs, prepare
-from leaderboards.recipe import LIMITS, Recipe
+from leaderboards.prepare import Problem, analyse, load_inputs, prepare
+from leaderboards.recipe import Recipe
 from spaces.errors import BadInput, OutOfReach
-
-PARENT_COSTS = {"macs_g": 4.0, "params_m": 3.0, "size_mb": 12.0, "latency_ms": 20.0}
-amounts = st.tuples(st.floats(0.01, 200).map(lambda value: round(value, 2)), st.sampled_from(["", "%"]))
 
 
 def test_percentages_are_of_the_parent_and_gflops_become_macs(problem: Problem) -> None:
@@ -29,24 +24,6 @@ def test_the_notes_say_how_much_data_there_is_and_what_stays_whole(problem: Prob
     assert blocks.startswith(f"{len(problem.graph.blocks)} blocks can be cut.")
     assert all(name in blocks for name in problem.graph.kept_whole)
     assert "size_mb" in reach
-
-
-@given(amounts, amounts)
-def test_of_two_limits_on_the_macs_the_tighter_holds(gflops: tuple[float, str], macs: tuple[float, str]) -> None:
-    recipe = Recipe.model_validate({"gflops": f"{gflops[0]}{gflops[1]}", "macs_g": f"{macs[0]}{macs[1]}"})
-    as_macs = PARENT_COSTS["macs_g"] * gflops[0] / 100 if gflops[1] else gflops[0] / 2  # a MAC is two FLOPs
-    limit = PARENT_COSTS["macs_g"] * macs[0] / 100 if macs[1] else macs[0]
-    assert _resolve(recipe, PARENT_COSTS) == pytest.approx({"macs_g": min(as_macs, limit)})
-
-
-@pytest.mark.parametrize("key", [key for key in LIMITS if key != "gflops"])
-def test_every_limit_is_an_amount_or_a_share_of_the_parent(key: str) -> None:
-    assert _resolve(Recipe.model_validate({key: "1.5"}), PARENT_COSTS) == {key: 1.5}
-    assert _resolve(Recipe.model_validate({key: "25%"}), PARENT_COSTS) == {key: PARENT_COSTS[key] / 4}
-
-
-def test_without_limits_there_are_none() -> None:
-    assert _resolve(Recipe.model_validate({}), PARENT_COSTS) == {}
 
 
 @pytest.mark.parametrize("device", ["99", "cuda:99"])

@@ -58,10 +58,17 @@ def test_where_a_run_happens_is_no_part_of_what_it_is() -> None:
         ("candidates=0", "greater than or equal to 1"),
         ("seed=-1", "greater than or equal to 0"),
         ("keep_min=0", "greater than 0"),
-        ("strategy=genius", "'informed', 'nsga2' or 'random'"),
+        ("strategy=genius", "'informed', 'evolution', 'tpe', 'random', 'uniform', 'unstructured'"),
         ("backbones=resnet50", "ghostnet"),
         ("proxy=macs_g", "must be one of map50_95, loss, map_vanilla"),
-        ("bits=[4,8]", "not searched in this version"),
+        ("bits=[5,8]", "some of 2, 3, 4, 6, 8, 16, each once"),
+        ("bits=4,4", "some of 2, 3, 4, 6, 8, 16, each once"),
+        ("bits=[]", "at least one number of bits"),
+        ("bits=few", "integer"),
+        ("activation_bits=8", "needs bits="),
+        ("activation_bits=[]", "at least one number of bits"),
+        ("bops_g=", "key=value"),
+        ("bops_g=0", "number above 0"),
         ("device=gpu", "pattern"),
         ("out=../elsewhere", "without '..'"),
         ("out=a/../../b", "without '..'"),
@@ -75,6 +82,32 @@ def test_what_is_not_allowed_is_named_with_what_is(word: str, part: str) -> None
     with pytest.raises(BadInput, match=part) as error:
         read_recipe([*BOTH, word])
     assert word.partition("=")[0] in str(error.value)
+
+
+def test_bits_of_weights_bring_8_bits_of_inputs_with_them() -> None:
+    assert read_recipe([*BOTH]).activation_bits == ()
+    assert read_recipe([*BOTH, "bits=8,4"]).bits == (4, 8)
+    assert read_recipe([*BOTH, "bits=[4]"]).activation_bits == (8,)
+    assert read_recipe([*BOTH, "bits=4", "activation_bits=4,8"]).activation_bits == (4, 8)
+    with pytest.raises(BadInput, match=r"^activation_bits: must be some of 3, 4, 6, 8, 16, each once"):
+        read_recipe([*BOTH, "bits=4", "activation_bits=2"])
+
+
+def test_a_recipe_with_bits_reads_back_as_itself(tmp_path: Path) -> None:
+    import yaml
+
+    config = tmp_path / "recipe.yaml"
+    for words in (["bits=4,6"], []):
+        recipe = read_recipe([*BOTH, *words])
+        config.write_text(yaml.safe_dump(recipe.model_dump(mode="json")), encoding="utf-8")
+        assert read_recipe([f"config={config}"]) == recipe
+
+
+@pytest.mark.parametrize("proxy", ["block_loss", "reconstruction_loss", "kept_l1", "synflow", "zen"])
+def test_a_proxy_that_sees_no_bits_cannot_rank_them(proxy: str) -> None:
+    assert read_recipe([*BOTH, f"proxy={proxy}"]).proxy == proxy
+    with pytest.raises(BadInput, match=r"^proxy: does not see bits"):
+        read_recipe([*BOTH, f"proxy={proxy}", "bits=4"])
 
 
 def test_a_key_that_is_given_twice_is_refused() -> None:

@@ -1,7 +1,5 @@
-import json
-from collections.abc import Iterator, Mapping
-from dataclasses import fields, replace
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,13 +9,10 @@ from evaluators.device_file import DeviceFile, Rates
 from evaluators.images import load_images
 from evaluators.latency_predictor import N_SHARED
 from evaluators.result import Result, Status
-from leaderboards.entry import PARENT, Quality
-from leaderboards.finetune import FinetuneRecipe
 from leaderboards.prepare import Problem
-from leaderboards.worker import MEASURED, Finishing, Studied, Workshop, finish_row, make_measure
+from leaderboards.worker import Studied, Workshop, make_measure
 from spaces.base import SAME
 from spaces.build import Recovery
-from spaces.detector import load_detector
 from tests.spaces.networks import study_without_images
 
 
@@ -52,32 +47,6 @@ def test_without_a_latency_limit_none_is_measured(workshop: Workshop, problem: P
     result = measure(workshop, problem, {"macs_g": 1e6})
     assert result.status is Status.DONE
     assert set(result.readings) == {"macs_g", "params_m", "size_mb", "map50_95", "map50", "loss"}
-
-
-def report_nothing(readings: Mapping[str, float]) -> None:
-    raise AssertionError(f"the parent must not be fine-tuned, got {readings}")
-
-
-def test_the_parents_row_is_itself_not_fine_tuned_and_made_only_once(
-    workshop: Workshop, problem: Problem, tmp_path: Path
-) -> None:
-    finishing = Finishing(
-        FinetuneRecipe(epochs=5, imgsz=64), problem.inputs.dataset.train, problem.inputs.dataset.val, tmp_path, "cpu"
-    )
-    candidates = {PARENT: problem.space.parent}
-    finish_row(workshop, finishing, candidates, PARENT, report_nothing)
-    measured = json.loads((tmp_path / PARENT / MEASURED).read_text(encoding="utf-8"))
-    assert measured["epochs"] == 0
-    assert {*measured} - {"epochs", "seconds"} <= {field.name for field in fields(Quality)}
-    assert measured["gflops"] == pytest.approx(2 * problem.parent_costs["macs_g"])
-    assert measured["onnx_error"] <= 1e-4
-    loaded, _ = load_detector(tmp_path / PARENT)
-    own = problem.inputs.parent.state_dict()
-    assert all(torch.equal(tensor, own[name]) for name, tensor in loaded.state_dict().items())
-
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / PARENT).iterdir()}
-    finish_row(workshop, finishing, candidates, PARENT, report_nothing)
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / PARENT).iterdir()} == before
 
 
 def test_a_device_file_predicts_and_nothing_is_built_or_measured(workshop: Workshop, problem: Problem) -> None:

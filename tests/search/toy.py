@@ -19,6 +19,7 @@ from evaluators.result import Result, Status
 from search.executor import Job, Measure
 from spaces.candidate import Candidate
 from spaces.errors import OutOfReach
+from spaces.space import Gene
 
 OBJECTIVES = (LOSS, MACS)
 GAINS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
@@ -29,10 +30,20 @@ class ToySpace:
 
     def __init__(self, n_genes: int = 3) -> None:
         self.n_genes = n_genes
+        self.genes = tuple(Gene(f"g{index}", 9, tuple(range(10))) for index in range(n_genes))
 
-    def sample(self, rng: np.random.Generator, /, *, limits: Mapping[str, float], diversity: float = 1.0) -> Candidate:  # noqa: ARG002
+    def shares(self, candidate: Candidate, /) -> dict[str, float]:
+        return {name: value / 9 for name, value in candidate.picks}
+
+    def adopt(self, shares: Mapping[str, float], /) -> Candidate:
+        return encode(np.array([round(9 * shares.get(gene.name, 1.0)) for gene in self.genes]))
+
+    def check(self, limits: Mapping[str, float], /) -> None:
         if limits["macs_g"] < 1:
             raise OutOfReach("macs_g must be at least 1")
+
+    def sample(self, rng: np.random.Generator, /, *, limits: Mapping[str, float], diversity: float = 1.0) -> Candidate:  # noqa: ARG002
+        self.check(limits)
         genes = np.zeros(self.n_genes, np.int64)
         while genes.sum() < min(int(limits["macs_g"]), 9 * self.n_genes):
             genes[rng.choice(np.flatnonzero(genes < 9))] += 1

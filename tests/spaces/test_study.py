@@ -7,12 +7,16 @@ import pytest
 import torch
 
 from spaces.activation_scores import contribution
+from spaces.bits import BitTable, cross_bits
 from spaces.covariance import covariances, sample_places
 from spaces.elimination import eliminate
 from spaces.fisher import fisher_information
 from spaces.graph import Block
 from spaces.importance import Importance
+from spaces.quantize import Simulator
+from spaces.sensitivity import fisher
 from spaces.study import Study, block_losses, load_study, save_study, study_parent
+from spaces.threads import one_thread
 from spaces.weight_scores import l1
 from tests.spaces.chain import chain, chain_graph, noise
 
@@ -71,6 +75,25 @@ def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
         ours, theirs = getattr(study(), name), getattr(read, name)
         assert ours.keys() == theirs.keys()
         assert all(np.array_equal(ours[layer], theirs[layer]) for layer in ours)
+
+
+def test_with_a_table_it_holds_what_each_option_of_bits_loses(tmp_path: Path) -> None:
+    path, images = tmp_path / "study.safetensors", noise(8, 3, 16, 16)
+    table = BitTable(chain_graph(), cross_bits([4, 8], [8]))
+    found = study_parent(chain(), chain_graph(), images, importance=Importance.GREEDY, seed=0, table=table)
+    with one_thread():
+        expected = fisher(Simulator(chain(), images), table, images, seed=0)
+    assert found.bit_losses is not None
+    assert np.array_equal(found.bit_losses, expected)
+    save_study(found, path)
+    read = load_study(path, chain_graph(), table=table)
+    assert read is not None
+    assert read.bit_losses is not None
+    assert np.array_equal(read.bit_losses, found.bit_losses)
+    other = BitTable(chain_graph(), cross_bits([2, 4, 8], [8]))
+    assert load_study(path, chain_graph(), table=other) is None
+    save_study(study(), path)
+    assert load_study(path, chain_graph(), table=table) is None
 
 
 def test_a_missing_a_damaged_or_a_foreign_file_is_no_study(tmp_path: Path) -> None:

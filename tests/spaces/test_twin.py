@@ -1,5 +1,6 @@
 import torch
 from torch import nn
+from ultralytics.nn.modules.conv import Conv
 
 from spaces.twin import twin
 from tests.spaces.networks import detector
@@ -44,3 +45,13 @@ def test_the_description_of_a_detector_is_its_own() -> None:
     copied.names[0] = "changed"
     assert detector().yaml["backbone"][0][1] == 1
     assert detector().names[0] == "class 0"
+
+
+def test_a_method_that_a_layer_was_given_is_the_twins_own() -> None:
+    block = Conv(3, 4).eval()
+    block.forward = block.forward_fuse
+    del block.bn
+    copied = twin(block)
+    copied.conv.weight = nn.Parameter(torch.zeros(4, 3, 1, 1))
+    assert not copied(torch.ones(1, 3, 2, 2)).any()
+    assert block(torch.ones(1, 3, 2, 2)).any()

@@ -1,0 +1,75 @@
+"""How a purse of epochs is shared out over the rows of a front: successive halving that stops what is dominated.
+
+All rows train for a heat; then those stop that another one beats in hold-out mAP and in every limited cost, at most
+half of them, and what they would have cost goes to the others. A heat is a fine-tuning of its own, from warm-up to
+the lowest learning rate: so what is compared at its end is finished, and a row that stops there needs nothing more.
+
+Source: Jamieson 2016, successive halving (arXiv:1502.07943); here what is dominated stops, not a fixed half, because
+the members of a front are meant to differ in cost.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from pydantic import ValidationInfo
+
+from search.pareto import Indices, Losses, is_front, rank
+
+
+class Spent(NamedTuple):
+    """What a row has had.
+
+    Attributes:
+        heat: the last one it was in, from 0.
+        epochs: in all heats together.
+    """
+
+    heat: int
+    epochs: int
+    seconds: float
+
+
+def n_heats(purse: int, n_rows: int, /) -> int:
+    """Return how many heats there are: enough to halve the rows to one, if each can have an epoch in each of them.
+
+    Raises:
+        ValueError: `purse` has no epoch for each row.
+    """
+    if not 1 <= n_rows <= purse:
+        raise ValueError(f"purse must have an epoch for each of the rows, got {purse} for {n_rows}")
+    return min(1 + math.ceil(math.log2(n_rows)), purse // n_rows)
+
+
+def epochs_each(left: int, *, n_rows: int, n_heats: int) -> int:
+    """Return the epochs of each row in the next heat, where `left` epochs are for `n_heats` more of them.
+
+    It is at least 1 in every heat if it is in the first: what is left never falls faster than the heats.
+    """
+    return left // (n_heats * n_rows)
+
+
+def stopped(points: Losses, /) -> Indices:
+    """Return which of the rows stop: those that are dominated, the worst first, at most half of all, rounded down.
+
+    Args:
+        points: (n, 1 + costs) with minus the hold-out mAP first; less is better.
+    """
+    ranks, is_kept = rank(points), is_front(points)
+    dominated = [index for index in range(len(points)) if not is_kept[index]]
+    worst = sorted(dominated, key=lambda index: (-ranks[index], -points[index, 0], index))
+    return np.array(sorted(worst[: len(points) // 2]), np.int64)
+
+
+def check_purse(value: int | None, info: ValidationInfo) -> int | None:
+    """Return `value` if it has an epoch for each row of the front.
+
+    Raises:
+        ValueError: it has not, or rows are not to be fine-tuned.
+    """
+    front = info.data.get("front", 1)
+    if value is not None and info.data.get("finetune_epochs") == 0:
+        raise ValueError("shares out epochs of fine-tuning, which finetune_epochs=0 forbids")
+    if value is not None and value < front:
+        raise ValueError(f"must have at least one epoch for each of the front={front} rows")
+    return value
