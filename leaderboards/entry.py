@@ -35,7 +35,8 @@ class Quality:
         sparse_size_mb: of its fp32 ONNX file if these zeros were not stored; no runtime here reads such a file.
         bops_g: MACs times the bits of both factors, of the row's own network, in 1e9; in float32 1024 a MAC.
 
-    What may be None is missing in rows of earlier versions; `worst_layers` and `int8_execution` in rows of float networks, too.
+    What may be None is missing in rows of earlier versions; `worst_layers` and `int8_execution` in rows of float
+    networks, too.
     """
 
     map50_95: float

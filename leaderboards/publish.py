@@ -89,6 +89,7 @@ def card(entry: Entry, board: Leaderboard, /, *, has_pt: bool = True) -> str:
     fp32_time = f"{quality.latency_ms:.2f} ({quality.latency_p95_ms:.2f})"
     is_swapped = BaseName.parse(entry.candidate.base).backbone != SAME
     pt = f'model.pt (`YOLO("model.pt")`{", with timm installed" if is_swapped else ""})' if has_pt else NO_PT
+    int8_runs = quality.int8_execution or "convolutions run as integers"
     int8_time = f"{quality.int8_latency_ms:.2f} ({quality.int8_latency_p95_ms:.2f})"
     return f"""# {entry.id}
 
@@ -100,7 +101,7 @@ def card(entry: Entry, board: Leaderboard, /, *, has_pt: bool = True) -> str:
 
 {quality.gflops:.3f} GFLOPs (2 x MACs) at {entry.imgsz} px, {quality.params_m:.3f} M parameters,
 {entry.epochs} epochs of fine-tuning. The ONNX fp32 outputs differ from torch by {quality.onnx_error:.1e} of the
-largest output. INT8: {quality.int8_execution or "convolutions run as integers"}; what comes after the head's last convolutions is float.
+largest output. INT8: {int8_runs}; what comes after the head's last convolutions is float.
 {_stages(quality)}{_zeros(quality)}
 {_judged(entry, board)}
 

@@ -181,10 +181,10 @@ def _weight_overrides(graph: onnx.ModelProto, calls: Sequence[_Call]) -> dict[st
 
 def _exported_scales(name: str, layer: QuantizedLayer, exported: Tensor) -> Tensor:
     """Return the step of each channel of `exported`; what BatchNorm multiplied the weights by, their step is, too."""
-    rounded, exported = layer.rounded_weight().flatten(1), exported.flatten(1)
+    rounded, exported = layer.rounded_weight().cpu().flatten(1), exported.flatten(1)
     energy = rounded.square().sum(1)
     gain = torch.where(energy > 0, (exported * rounded).sum(1) / energy.clamp(min=torch.finfo().tiny), 1.0)
-    scales = layer.weight_grid().scale * gain.abs()
+    scales = layer.weight_grid().scale.cpu() * gain.abs()
     if not bool(((exported - gain[:, None] * rounded).abs() <= SLACK * scales[:, None]).all()):
         raise ValueError(f"the exported weights of {name} must lie on its grid")
     return torch.where(scales > 0, scales, 1.0).float()

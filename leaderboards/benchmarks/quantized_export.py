@@ -50,7 +50,7 @@ def quantized_export(*, data: str = EMBEDDED, images: str = "64") -> Record:
     calibration = calibration_images(recipe, problem.inputs.holdout, imgsz=recipe.imgsz)
     simulator = Simulator(problem.inputs.parent, calibration.tensor())
     table = BitTable(problem.bases[SAME].graph, cross_bits(WEIGHTS, ACTIVATIONS))
-    settings = {str(bits): table.uniform(bits) for bits in UNIFORM}
+    settings: dict[str, Allocation] = {str(bits): table.uniform(bits) for bits in UNIFORM}
     with one_thread():
         settings[f"mixed at the size of {MATCHED}"] = _mixed(simulator, table, calibration, seed=recipe.seed)
         rows = [{"bits": name, **_row(simulator(bits), calibration, val)} for name, bits in settings.items()]

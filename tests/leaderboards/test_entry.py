@@ -20,7 +20,8 @@ judgements = st.none() | st.builds(
     **{field.name: by_name if field.name == "class_map50_95" else numbers for field in fields(Judgement)},
 )
 parts = {"judged": judgements, "int8_judged": judgements, "worst_layers": st.none() | by_name}
-qualities = st.builds(Quality, **{field.name: parts.get(field.name, numbers) for field in fields(Quality)})
+words = {"int8_execution": st.none() | st.text(max_size=40)}
+qualities = st.builds(Quality, **{field.name: (parts | words).get(field.name, numbers) for field in fields(Quality)})
 entries = st.builds(
     Entry,
     id=st.text(max_size=12),

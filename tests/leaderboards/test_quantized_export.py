@@ -61,7 +61,7 @@ def images(n: int) -> Images:
 def export(network: nn.Module, folder: Path, *, calibration: Images) -> Exported:
     """Return `network` with its file in `folder`."""
     unbound = plain(network)
-    onnx_path = export_onnx(unbound, folder / "model.onnx", imgsz=calibration.shape[-1])  # type: ignore[arg-type]
+    onnx_path = export_onnx(unbound, folder / "model.onnx", imgsz=calibration.shape[-1])
     path = folder / "quantized.onnx"
     return Exported(network, path, export_quantized(network, onnx_path, path, calibration=[calibration]))
 
@@ -150,7 +150,8 @@ def test_layers_that_read_one_tensor_on_different_grids_have_their_own(mixed: Ex
         clips[layer] = makers[quantize.input[0]]
         step, zero = (onnx.numpy_helper.to_array(constants[name]) for name in quantize.input[1:])
         grid = quantized_layers(mixed.network)[layer].input_grid()
-        assert (float(step), int(zero)) == (pytest.approx(float(grid.scale)), int(grid.zero_point))
+        assert float(step) == pytest.approx(float(grid.scale))
+        assert int(zero) == int(grid.zero_point)
         high = onnx.numpy_helper.to_array(constants[clips[layer].input[2]])
         assert high / step + zero == pytest.approx(2 ** ASKED[layer].activation - 1)
     assert clips["2.cv1"].input[0] == clips["2.cv2"].input[0]

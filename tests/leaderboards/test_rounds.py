@@ -19,7 +19,6 @@ from spaces.detector import load_detector
 from spaces.errors import BadInput
 from spaces.space import Space
 
-
 SHARE = 0.94  # of the MACs: some steps away, not many
 
 
