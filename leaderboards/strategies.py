@@ -60,9 +60,7 @@ def objectives(recipe: Recipe, problem: Problem, /) -> tuple[Metric, ...]:
     return (METRICS[recipe.proxy], *costs)
 
 
-def _union(
-    recipe: Recipe, workshop: Workshop, spaces: Mapping[str, Space], bred: Mapping[str, Bred], /
-) -> Union:
+def _union(recipe: Recipe, workshop: Workshop, spaces: Mapping[str, Space], bred: Mapping[str, Bred], /) -> Union:
     """Return the spaces of all bases as one, with bits as genes where their layers may have some."""
     both = {}
     for name, space in spaces.items():
