@@ -108,7 +108,7 @@ class Progress:
     def _is_due(self) -> bool:
         """Return whether a line is due now, and if so take note of it."""
         now, share = self._clock(), self._share()
-        is_last = self._n_done >= self._n_candidates
+        is_last = self._n_done == self._n_candidates  # a method may measure more
         is_due = is_last or now - self._last_line >= EVERY_SECONDS or share - self._last_share >= EVERY_SHARE
         if is_due:
             self._last_line, self._last_share = now, share
