@@ -36,13 +36,14 @@ class Choice(NamedTuple):
 
 
 def choices(entry: Entry) -> tuple[Choice, ...]:
-    """Return the files of `entry`, fp32 first; none if it failed."""
+    """Return the files of `entry`, fp32 first; none if it failed, and no fp32 of one with bits: it would not be it."""
     quality = entry.quality
     if quality is None:
         return ()
+    int8 = ((Precision.INT8, quality.int8_map50_95),)
+    files = int8 if quality.int8_execution else ((Precision.FP32, quality.map50_95), *int8)
     return tuple(
-        Choice(entry, precision, score, readings_as(quality, precision), FILES[precision])
-        for precision, score in ((Precision.FP32, quality.map50_95), (Precision.INT8, quality.int8_map50_95))
+        Choice(entry, precision, score, readings_as(quality, precision), FILES[precision]) for precision, score in files
     )
 
 

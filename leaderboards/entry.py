@@ -35,6 +35,7 @@ class Quality:
         sparse_size_mb: of its fp32 ONNX file if these zeros were not stored; no runtime here reads such a file.
         bops_g: MACs times the bits of both factors, of the row's own network, in 1e9; in float32 1024 a MAC.
 
+    A row of few bits stands for its INT8 file: `map50_95` is that of its simulation, size and latencies are the file's.
     What may be None is missing in rows of earlier versions; `worst_layers` and `int8_execution` in rows of float
     networks, too.
     """

@@ -176,13 +176,15 @@ def _write_files(
     int8_found = _predict_onnx(int8, val)
     save_tally(tally(found, val), folder / TALLY)
     quality, int8_quality = coco_map(found, val), coco_map(int8_found, val)
-    costs = studied.base.space.costs(candidate)
+    costs = studied.base.costs(candidate)
+    deployed = onnx if execution is None else int8
     return {
         "map50_95": quality.map50_95,
         "map50": quality.map50,
         "gflops": 2 * costs["macs_g"],
         "params_m": sum(parameter.numel() for parameter in model.parameters()) / 1e6,
-        "size_mb": onnx.stat().st_size / 1e6,
+        "size_mb": deployed.stat().st_size / 1e6,
+        "bops_g": costs.get("bops_g"),
         "int8_map50_95": int8_quality.map50_95,
         "int8_size_mb": int8.stat().st_size / 1e6,
         "onnx_error": compare(unbound, onnx, next(val.batches(N_COMPARED)).numpy()),

@@ -87,12 +87,12 @@ class Leaderboard:
     def front(self) -> frozenset[str]:
         """The ids of the entries, the parent among them, that no other one dominates.
 
-        Compared are the fp32 file's mAP, its GFLOPs, and each cost that has a limit.
+        Compared are the mAP of the fp32 file (of a row with bits, of its INT8 file), its GFLOPs, and each limited cost.
         """
         measured = [entry for entry in self.entries if entry.quality is not None]
         costs = ["gflops", *sorted(set(self.limits) - {"gflops", "macs_g"})]
-        fp32 = [choices(entry)[0] for entry in measured]
-        losses = [[-choice.map50_95, *(choice.readings[cost] for cost in costs)] for choice in fp32]
+        files = [choices(entry)[0] for entry in measured]
+        losses = [[-choice.map50_95, *(choice.readings[cost] for cost in costs)] for choice in files]
         flags = is_front(np.array(losses, np.float64).reshape(len(measured), 1 + len(costs)))
         return frozenset(entry.id for entry, flag in zip(measured, flags, strict=True) if flag)
 

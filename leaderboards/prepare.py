@@ -16,9 +16,10 @@ from evaluators.dataset import Dataset, Holdout, load_dataset, split_holdout
 from evaluators.device_file import DeviceFile, read_device_file
 from evaluators.digits import render_digits
 from evaluators.latency import measure_latency
-from leaderboards.bases import Plan, plan_bases, provisional
+from leaderboards.bases import Plan, calibration_images, plan_bases, provisional
 from leaderboards.demands import check_demands
 from leaderboards.export import export_onnx
+from leaderboards.file_sizes import bits_overhead
 from leaderboards.limits import FLOAT_BOPS, check_reach, reach_of, resolve
 from leaderboards.recipe import EMBEDDED, Recipe
 from spaces.backbones.pretrained import check_pretrained
@@ -173,7 +174,7 @@ def analyse(recipe: Recipe, inputs: Inputs, /) -> Problem:
     check_reach(recipe, bare.values(), ("gflops", "macs_g", "params_m"))
     overhead, costs = _measure_parent(recipe, inputs, bare[SAME], graphs[SAME].graph)
     spaces = {name: _space(recipe, base, overhead=overhead) for name, base in graphs.items()}
-    tables = {name: _table(recipe, base.graph, overhead=overhead) for name, base in graphs.items()}
+    tables = _tables(recipe, inputs, graphs)
     costs |= spaces[SAME].costs(spaces[SAME].parent)
     costs |= {"bops_g": FLOAT_BOPS * costs["macs_g"]} if recipe.bits else {}
     check_reach(recipe, [searched(spaces[name], tables[name]) for name in graphs], ("size_mb", "bops_g"))
@@ -217,11 +218,17 @@ def _space(recipe: Recipe, base: _Traced, *, overhead: int) -> Space:
     return Space(base.graph, base=base.name, align=recipe.align, keep_min=recipe.keep_min, size_overhead=overhead)
 
 
-def _table(recipe: Recipe, graph: ChannelGraph, *, overhead: int) -> BitTable | None:
-    """Return which bits the layers may have; None where they stay in float32."""
+def _tables(recipe: Recipe, inputs: Inputs, graphs: Mapping[str, _Traced]) -> dict[str, BitTable | None]:
+    """Return by base which bits the layers may have; None where they stay in float32."""
     if not recipe.bits:
-        return None
-    return BitTable(graph, cross_bits(recipe.bits, recipe.activation_bits), size_overhead=overhead)
+        return dict.fromkeys(graphs)
+    options = cross_bits(recipe.bits, recipe.activation_bits)
+    images = calibration_images(recipe, inputs.holdout, imgsz=recipe.imgsz)
+    bare = BitTable(graphs[SAME].graph, options, is_stored=True)
+    overhead = bits_overhead(inputs.parent, bare, images, imgsz=recipe.imgsz)
+    return {
+        name: BitTable(base.graph, options, size_overhead=overhead, is_stored=True) for name, base in graphs.items()
+    }
 
 
 def searched(space: Space, table: BitTable | None) -> Space | BitSpace:

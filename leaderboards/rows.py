@@ -12,6 +12,7 @@ from evaluators.latency import measure_latency
 from evaluators.result import Result, Status
 from evaluators.sentinel import measure_sentinel
 from evaluators.stages import measure_stages
+from leaderboards.choice import FILES, Precision
 from leaderboards.entry import PARENT, Entry, Quality
 from leaderboards.finetune import FinetuneRecipe, default_lr
 from leaderboards.finishing import MEASURED, Finishing, finish_row
@@ -91,7 +92,8 @@ def _entry(made: _Made, recipe: Recipe, typical: Sample, /, *, proxy: float | No
     quality = None
     if measured is not None:
         own = {name: value for name, value in measured.items() if name not in ("epochs", "seconds")}
-        quality = Quality.from_json({**own, **_times(made.folder, typical, made.imgsz)})
+        deployed = FILES[Precision.INT8 if own["int8_execution"] else Precision.FP32]
+        quality = Quality.from_json({**own, **_times(made.folder, deployed, typical, imgsz=made.imgsz)})
     return Entry(
         id=made.row,
         candidate=made.candidate,
@@ -108,19 +110,19 @@ def _entry(made: _Made, recipe: Recipe, typical: Sample, /, *, proxy: float | No
     )
 
 
-def _times(folder: Path, typical: Sample, imgsz: int) -> dict[str, float]:
-    """Return the row's latencies by their names in `Quality`."""
+def _times(folder: Path, deployed: str, typical: Sample, /, *, imgsz: int) -> dict[str, float]:
+    """Return the row's latencies by their names in `Quality`; `deployed` is the file that the row stands for."""
     sentinel = measure_sentinel(threads=1)
-    fp32, int8 = (
+    own, int8 = (
         measure_latency(folder / name, threads=1, max_seconds=LATENCY_SECONDS)
-        for name in ("model.onnx", "model_int8.onnx")
+        for name in (deployed, FILES[Precision.INT8])
     )
-    stages = measure_stages(folder / "model.onnx", typical, imgsz=imgsz)
+    stages = measure_stages(folder / deployed, typical, imgsz=imgsz)
     return {
-        "latency_ms": fp32.median_ms,
-        "latency_p95_ms": fp32.p95_ms,
-        "latency_low_ms": fp32.low_ms,
-        "latency_high_ms": fp32.high_ms,
+        "latency_ms": own.median_ms,
+        "latency_p95_ms": own.p95_ms,
+        "latency_low_ms": own.low_ms,
+        "latency_high_ms": own.high_ms,
         "int8_latency_ms": int8.median_ms,
         "int8_latency_p95_ms": int8.p95_ms,
         "preprocess_ms": stages.preprocess.median_ms,

@@ -22,6 +22,8 @@ from spaces.space import Floats, Keep, affine
 WEIGHT_BITS = (2, 3, 4, 6, 8, 16)
 ACTIVATION_BITS = (3, 4, 6, 8, 16)
 FLOAT_BITS = 32
+STORED_BITS = {3: 4, 6: 8, 16: FLOAT_BITS}  # by ONNX, where they differ from the weights' own
+MOST_STORED = 8  # of the activations of a layer that is stored in few bits at all
 PROTECTED_BITS = 8
 BIT_COSTS = ("size_mb", "bops_g")
 
@@ -137,6 +139,7 @@ class BitTable:
     Args:
         options: what may be chosen for each layer; a protected layer reads them as at least 8 bits.
         size_overhead: bytes of a model file that are no weights.
+        is_stored: whether weights count in the bits that a file has for them (`STORED_BITS`), not in their own.
 
     Attributes:
         layers: the names of the convolutions that may have bits, in the order of the forward pass.
@@ -153,6 +156,7 @@ class BitTable:
         *,
         protection: Protection | None = None,
         size_overhead: int = 0,
+        is_stored: bool = False,
     ) -> None:
         if not options:
             raise BadInput("there must be at least one option of bits, got none")
@@ -163,6 +167,7 @@ class BitTable:
         self.layers = tuple(map(layer_of, chosen))
         self.bits = np.stack([self.encode(self.uniform(option)) for option in self.options], 1)
         self._overhead = size_overhead
+        self._is_stored = is_stored
         self._sizes = np.array([block.size for block in graph.blocks])
         self._weights, others = _Counts(graph, chosen), [name for name in self._calls if name not in chosen]
         folded = [name for name in graph.parameters if name not in graph.scales and name not in chosen]
@@ -218,7 +223,15 @@ class BitTable:
         weights, made = self._weights(keep)[:, :, None], self._weights.outputs(keep)[:, :, None]
         scales = 4 * made * (bits[..., 0] < FLOAT_BITS)
         bops = weights * self._positions[:, None] * bits[..., 0] * bits[..., 1]
-        return (weights * bits[..., 0] / 8 + scales) / 1e6, bops / 1e9
+        return (weights * self._sizes_of(bits) / 8 + scales) / 1e6, bops / 1e9
+
+    def _sizes_of(self, bits: Bits) -> Bits:
+        """Return how many bits a weight takes for each of `bits` (..., 2), (...)."""
+        if not self._is_stored:
+            return bits[..., 0]
+        stored = np.arange(FLOAT_BITS + 1)
+        stored[list(STORED_BITS)] = list(STORED_BITS.values())
+        return np.where(bits[..., 1] > MOST_STORED, FLOAT_BITS, stored[bits[..., 0]])
 
     def _fixed(self, keep: Keep) -> tuple[Floats, Floats]:
         macs = self._unchosen(keep) @ self._unchosen_positions + self._other_macs

@@ -144,7 +144,7 @@ def test_the_losses_of_bits_are_read_from_the_run_folder(workshop: Workshop, stu
 def test_percentages_are_of_the_float_parent(problem: Problem) -> None:
     assert problem.limits["size_mb"] == pytest.approx(0.12 * problem.space.costs(problem.space.parent)["size_mb"])
     assert problem.parent_costs["bops_g"] == 1024 * problem.parent_costs["macs_g"]
-    assert problem.reach()["size_mb"][0] < problem.space.reach()["size_mb"][0] / 4
+    assert problem.reach()["size_mb"][0] < problem.space.reach()["size_mb"][0] / 2  # nodes and scales are the rest
 
 
 def test_a_size_that_no_bits_reach_is_refused(words: list[str]) -> None:
