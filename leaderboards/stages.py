@@ -21,7 +21,7 @@ from leaderboards.worker import Studied
 from search import on_ray, pruned_yolo
 from spaces.base import SAME, Base, BaseName
 from spaces.channels import trace_channels
-from spaces.depth import drop_repeats, find_repeats, kernel_gamma_order
+from spaces.depth import Repeat, drop_repeats, find_repeats, kernel_gamma_order
 from spaces.detector import load_detector
 from spaces.errors import BadInput
 from spaces.graph import ChannelGraph
@@ -125,7 +125,7 @@ def without_layers(network: DetectionModel, name: BaseName, /) -> tuple[Detectio
     """Return `network` without the repeats that Pruned-YOLO leaves out: of layers that have several, the weakest."""
     several = [repeat.layer for repeat in find_repeats(network)]
     order = [repeat for repeat in kernel_gamma_order(network) if several.count(repeat.layer) > 1]
-    dropped = []
+    dropped: list[Repeat] = []
     for repeat in order:  # a layer keeps one
         if len(dropped) == pruned_yolo.n_layers_to_drop(len(order)):
             break

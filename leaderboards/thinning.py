@@ -114,4 +114,5 @@ def fade_(norms: Sequence[nn.BatchNorm2d], /) -> None:
     for norm in norms:
         factor = torch.where(norm.weight.abs() <= threshold, MASK_FACTOR, 1.0)
         for values in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
+            assert values is not None  # a detector's BatchNorm tracks its statistics
             values.mul_(factor)

@@ -8,7 +8,6 @@ model, and knows no budget. Here the losses are of the hold-out, such a cut is a
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +39,8 @@ class Allowance:
     kept: float = 0.8
 
 
-class Cut(NamedTuple):
+@dataclass(frozen=True)
+class Cut:
     """What the pass found out about one block: the keep count, and the rise of the loss for each saved GMAC."""
 
     index: int

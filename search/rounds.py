@@ -70,7 +70,8 @@ def targets_of(start: float, *, number: int, n_rounds: int) -> float:
     Args:
         start: the use of the network that the first round begins with; one below 1 is within the limits already.
     """
-    return max(start, 1.0) ** (1 - number / n_rounds)
+    target: float = max(start, 1.0) ** (1 - number / n_rounds)
+    return target
 
 
 def option_at_least(space: Space, index: int, count: float) -> int:

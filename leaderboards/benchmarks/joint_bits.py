@@ -131,7 +131,7 @@ class Trial:
 
 
 def joint_bits(
-    *, n: str = "96", seeds: str = "3", macs: str = "50", size: str = "3", out: str = "joint-bits"
+    *, n: str = "96", seeds: str = "3", macs: str = "50", size: str = "8", out: str = "joint-bits"
 ) -> Record:
     """Return how much more a joint search covers than pruning first and allocating bits after, on digits.
 

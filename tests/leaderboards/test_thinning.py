@@ -59,6 +59,7 @@ def test_the_term_is_the_coefficient_times_all_scales_and_its_gradient_is_the_pu
     assert float(part.detach()) == pytest.approx(0.01 * float(scales(student).sum()), rel=1e-5)
     part.backward()
     for norm in norms(student):
+        assert norm.weight.grad is not None
         assert torch.allclose(norm.weight.grad, 0.01 * norm.weight.sign())
 
 
