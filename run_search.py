@@ -27,12 +27,12 @@ os.environ |= {
 from rich.console import Console
 
 from leaderboards import benchmarks, profile
-from leaderboards.across_report import compare
 from leaderboards.prepare import analyse, load_inputs, prepare
 from leaderboards.progress import Progress
-from leaderboards.publish import export_row, publish, read_board, read_run
-from leaderboards.recipe import Recipe, read_limits, read_pairs, read_recipe, run_folder
-from leaderboards.render import write_terminal
+from leaderboards.recipes.recipe import Recipe, read_limits, read_pairs, read_recipe, run_folder
+from leaderboards.reports.across_report import compare
+from leaderboards.reports.publish import export_row, publish, read_board, read_run
+from leaderboards.reports.render import write_terminal
 from leaderboards.run import check_folder, known_results, run
 from leaderboards.select import select
 from search.loop import interruptible

@@ -8,7 +8,7 @@ from ultralytics.nn.tasks import DetectionModel
 
 from evaluators.dataset import Holdout
 from evaluators.images import Images, load_images
-from leaderboards.recipe import Recipe
+from leaderboards.recipes.recipe import Recipe
 from spaces.backbones.swap import swap_backbone
 from spaces.base import SAME, BaseName
 from spaces.depth import DepthImportance, Repeat, drop_repeats, kernel_gamma_order, order_repeats

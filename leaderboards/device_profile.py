@@ -14,7 +14,7 @@ from evaluators.latency_predictor import Fit, Geometry, fit_latency
 from evaluators.latency_profile import NetworkTimer, Timings, parent_ms, times_ms
 from evaluators.machine import this_machine
 from evaluators.sentinel import drift
-from leaderboards.export import export_int8, export_onnx
+from leaderboards.files.export import export_int8, export_onnx
 from leaderboards.prepare import Problem
 from spaces.space import Keep
 

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Self
 
 from evaluators.result import Status
-from leaderboards.judgement import Judgement
+from leaderboards.tuning.judgement import Judgement
 from spaces.bits import FLOAT_BITS
 from spaces.candidate import Candidate
 from spaces.errors import BadInput

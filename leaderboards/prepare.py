@@ -17,11 +17,11 @@ from evaluators.device_file import DeviceFile, read_device_file
 from evaluators.digits import render_digits
 from evaluators.latency import measure_latency
 from leaderboards.bases import Plan, calibration_images, plan_bases, provisional
-from leaderboards.demands import check_demands
-from leaderboards.export import export_onnx
-from leaderboards.file_sizes import bits_overhead
-from leaderboards.limits import FLOAT_BOPS, check_reach, reach_of, resolve
-from leaderboards.recipe import EMBEDDED, Recipe
+from leaderboards.files.export import export_onnx
+from leaderboards.files.file_sizes import bits_overhead
+from leaderboards.recipes.demands import check_demands
+from leaderboards.recipes.limits import FLOAT_BOPS, check_reach, reach_of, resolve
+from leaderboards.recipes.recipe import EMBEDDED, Recipe
 from spaces.backbones.pretrained import check_pretrained
 from spaces.base import SAME, Base
 from spaces.bit_space import BitSpace

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from evaluators.metric import METRICS
 from evaluators.result import Result, Status
-from leaderboards.wording import number, one_line
+from leaderboards.reports.wording import number, one_line
 
 EVERY_SECONDS = 5.0
 EVERY_SHARE = 0.1

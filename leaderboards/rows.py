@@ -14,11 +14,11 @@ from evaluators.sentinel import measure_sentinel
 from evaluators.stages import measure_stages
 from leaderboards.choice import FILES, Precision
 from leaderboards.entry import PARENT, Entry, Quality
-from leaderboards.finetune import FinetuneRecipe, default_lr
-from leaderboards.finishing import MEASURED, Finishing, finish_row
-from leaderboards.heats import Ledger, spend_purse
 from leaderboards.prepare import Problem
-from leaderboards.recipe import Recipe
+from leaderboards.recipes.recipe import Recipe
+from leaderboards.tuning.finetune import FinetuneRecipe, default_lr
+from leaderboards.tuning.finishing import MEASURED, Finishing, finish_row
+from leaderboards.tuning.heats import Ledger, spend_purse
 from leaderboards.watcher import Watcher
 from leaderboards.worker import Workshop
 from search import on_ray

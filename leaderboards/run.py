@@ -17,11 +17,11 @@ from evaluators.metric import Metric
 from evaluators.result import Result, Status
 from leaderboards.clock import Clock
 from leaderboards.leaderboard import Leaderboard
-from leaderboards.methods import METHODS
+from leaderboards.methods.rounds import check_method, run_method
 from leaderboards.prepare import Inputs, Problem, fingerprint
-from leaderboards.publish import SPACE, publish
-from leaderboards.recipe import Recipe
-from leaderboards.rounds import check_method, run_method
+from leaderboards.recipes.methods import METHODS
+from leaderboards.recipes.recipe import Recipe
+from leaderboards.reports.publish import SPACE, publish
 from leaderboards.rows import finish_rows
 from leaderboards.rungs import on_ladder, rung_proxies
 from leaderboards.strategies import make_strategy, objectives

@@ -10,8 +10,8 @@ from evaluators.measure import Measure
 from evaluators.metric import COSTS, LATENCY, MACS, METRICS, Metric
 from evaluators.proxies import ARITHMETIC, PROXIES
 from leaderboards.prepare import Problem
-from leaderboards.ranking_keys import read_rungs
-from leaderboards.recipe import Recipe
+from leaderboards.recipes.ranking_keys import read_rungs
+from leaderboards.recipes.recipe import Recipe
 from leaderboards.worker import Workshop
 from search.executor import Executor, InProcess, Job
 from search.journal import Journal

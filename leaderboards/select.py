@@ -6,7 +6,7 @@ from typing import NamedTuple
 from evaluators.budget import Budget
 from leaderboards.choice import Choice, choices
 from leaderboards.leaderboard import Leaderboard
-from leaderboards.wording import number, one_line, percent
+from leaderboards.reports.wording import number, one_line, percent
 from spaces.errors import NothingFeasible
 
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from evaluators.metric import MACS, METRICS, SIZE, Metric
-from leaderboards.demands import mask_of_recipe
 from leaderboards.prepare import Problem
-from leaderboards.recipe import Recipe
+from leaderboards.recipes.demands import mask_of_recipe
+from leaderboards.recipes.recipe import Recipe
 from leaderboards.worker import Workshop
 from search.evolution import NSGA2
 from search.random_search import RandomSearch

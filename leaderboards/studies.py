@@ -13,12 +13,12 @@ from evaluators.dataset import Sample
 from evaluators.images import Images
 from evaluators.metric import LOSS, MAP
 from leaderboards.bases import Plan, calibration_images
-from leaderboards.finetune import FinetuneRecipe
-from leaderboards.graft import TUNING_LR, Report, graft_recipe, make_parent
-from leaderboards.methods import METHODS
 from leaderboards.prepare import Problem
-from leaderboards.recipe import Recipe
+from leaderboards.recipes.methods import METHODS
+from leaderboards.recipes.recipe import Recipe
 from leaderboards.rows import finetune_recipe
+from leaderboards.tuning.finetune import FinetuneRecipe
+from leaderboards.tuning.graft import TUNING_LR, Report, graft_recipe, make_parent
 from leaderboards.watcher import Watcher
 from leaderboards.worker import Studied, Workshop
 from search import on_ray

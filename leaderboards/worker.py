@@ -18,7 +18,7 @@ from evaluators.latency import measure_latency
 from evaluators.measure import Evaluator, Measure
 from evaluators.metric import MAP
 from evaluators.proxies import evaluator_of
-from leaderboards.export import export_onnx
+from leaderboards.files.export import export_onnx
 from search.ladder import AnyMeasure, by_number
 from spaces.base import SAME, Base
 from spaces.build import Builder, Recovery, Subnet

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ORDER = ["spaces", "evaluators", "search", "leaderboards"]
 ONLY_IN = {
     "ray": ["search/on_ray.py"],
-    "onnxruntime": ["evaluators/latency.py", "leaderboards/export.py", "leaderboards/quantized_export.py"],
+    "onnxruntime": ["evaluators/latency.py", "leaderboards/files/export.py", "leaderboards/files/quantized_export.py"],
     "pandas": ["leaderboards/"],
     "rich": ["leaderboards/"],
     "timm": ["spaces/backbones/trunks.py"],

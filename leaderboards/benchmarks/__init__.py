@@ -31,7 +31,7 @@ from leaderboards.benchmarks.record import Cell, Record
 from leaderboards.benchmarks.sampler import sampler
 from leaderboards.benchmarks.structures import structures
 from leaderboards.benchmarks.swaps import swaps
-from leaderboards.recipe import read_pairs
+from leaderboards.recipes.recipe import read_pairs
 from spaces.errors import BadInput
 
 BENCHMARKS: Mapping[str, Callable[..., Record]] = {

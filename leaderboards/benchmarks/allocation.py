@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from leaderboards.benchmarks.networks import untrained
 from leaderboards.benchmarks.record import Cell, Record
 from leaderboards.benchmarks.setting import read_count
-from leaderboards.publish import environment
+from leaderboards.reports.publish import environment
 from spaces.bit_allocation import Allocated, Tables, allocate, allocate_front
 from spaces.bit_prices import Floats
 from spaces.bits import WEIGHT_BITS, BitTable, cross_bits

@@ -17,13 +17,13 @@ from ultralytics.nn.tasks import DetectionModel
 from evaluators.detection import score
 from evaluators.images import load_images
 from evaluators.metric import LOSS, MAP
-from leaderboards.agreement import correlate
 from leaderboards.bases import calibration_images
 from leaderboards.benchmarks.record import Cell, Record
 from leaderboards.benchmarks.setting import command, read_count, recipe_of
 from leaderboards.prepare import prepare
-from leaderboards.publish import environment
-from leaderboards.recipe import Recipe
+from leaderboards.recipes.recipe import Recipe
+from leaderboards.reports.agreement import correlate
+from leaderboards.reports.publish import environment
 from spaces.base import SAME
 from spaces.bits import BitTable, Choice, cross_bits
 from spaces.quantize import Simulator

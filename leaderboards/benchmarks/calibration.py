@@ -18,7 +18,7 @@ from evaluators.images import Images, load_images
 from leaderboards.benchmarks.record import Cell, Record
 from leaderboards.benchmarks.setting import known_data, recipe_of
 from leaderboards.prepare import prepare
-from leaderboards.publish import environment
+from leaderboards.reports.publish import environment
 from leaderboards.studies import make_workshop
 from spaces.build import BATCH, Builder, Recovery
 from spaces.calibration import (

@@ -9,8 +9,8 @@ from statistics import mean, stdev
 import numpy as np
 
 from leaderboards.benchmarks.record import Cell
-from leaderboards.curves import Band, band_of
-from leaderboards.past_run import PastRun, boxes_of
+from leaderboards.reports.curves import Band, band_of
+from leaderboards.reports.past_run import PastRun, boxes_of
 
 DEFAULT = "informed"
 CONTROLS = ("unstructured",)  # keep no limit, so they have none

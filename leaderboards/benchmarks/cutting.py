@@ -8,7 +8,7 @@ from ultralytics.nn.tasks import DetectionModel
 
 from leaderboards.benchmarks.networks import ALL, read_networks, untrained
 from leaderboards.benchmarks.record import Cell, Record
-from leaderboards.publish import environment
+from leaderboards.reports.publish import environment
 from spaces.channels import trace_channels
 from spaces.graph import ChannelGraph
 from spaces.probe import TOLERANCE, cut_error, probe

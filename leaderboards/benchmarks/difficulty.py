@@ -13,8 +13,8 @@ from evaluators.images import load_images
 from leaderboards.benchmarks.record import Cell, Record
 from leaderboards.benchmarks.setting import fine_tuned
 from leaderboards.prepare import prepare
-from leaderboards.publish import environment
-from leaderboards.recipe import read_recipe
+from leaderboards.recipes.recipe import read_recipe
+from leaderboards.reports.publish import environment
 from leaderboards.rows import finetune_recipe
 from leaderboards.studies import make_workshop
 

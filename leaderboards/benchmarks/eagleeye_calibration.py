@@ -15,14 +15,14 @@ import numpy as np
 from evaluators.detection import score
 from evaluators.images import Images, load_images
 from evaluators.result import Status
-from leaderboards.agreement import correlate
 from leaderboards.benchmarks.eagleeye import CALIBRATION_BATCH, N_BATCHES
 from leaderboards.benchmarks.ground import Build, Ground, make_ground
 from leaderboards.benchmarks.record import Cell, Record
 from leaderboards.benchmarks.setting import command, measured, read_count, recipe_of
 from leaderboards.benchmarks.truth import READING, FineTuned
-from leaderboards.publish import environment
-from leaderboards.recipe import EMBEDDED, run_folder
+from leaderboards.recipes.recipe import EMBEDDED, run_folder
+from leaderboards.reports.agreement import correlate
+from leaderboards.reports.publish import environment
 from leaderboards.rows import finetune_recipe
 from leaderboards.studies import make_workshop
 from search.executor import Job

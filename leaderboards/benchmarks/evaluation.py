@@ -18,7 +18,7 @@ from leaderboards.benchmarks.fidelity import cheapest, settings_of_ours, setting
 from leaderboards.benchmarks.ground import SHARE, Build, Ground, Stopwatch, make_grounds
 from leaderboards.benchmarks.record import Cell, Record
 from leaderboards.benchmarks.setting import known_data, read_count
-from leaderboards.publish import environment
+from leaderboards.reports.publish import environment
 from spaces.build import Recovery
 from spaces.errors import BadInput
 from spaces.folding import fold_bn

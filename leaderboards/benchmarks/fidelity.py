@@ -12,9 +12,9 @@ import numpy as np
 
 from evaluators.detection import CocoMap, Predictions, coco_map, predict, task_loss
 from evaluators.images import Images
-from leaderboards.agreement import correlate
 from leaderboards.benchmarks.eagleeye import N_BATCHES, detect, forward
 from leaderboards.benchmarks.ground import Build, Ground, Stopwatch
+from leaderboards.reports.agreement import correlate
 from spaces.build import Recovery
 from spaces.candidate import Candidate
 

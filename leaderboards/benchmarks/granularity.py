@@ -19,14 +19,14 @@ from evaluators.images import Images, load_images
 from evaluators.latency import measure_latency
 from leaderboards.benchmarks.record import Cell, Record
 from leaderboards.benchmarks.setting import command, fine_tuned, read_shares, recipe_of
-from leaderboards.demands import TWO_OF_FOUR, TWO_OF_FOUR_PERCENT
-from leaderboards.export import export_onnx
-from leaderboards.finetune import FinetuneRecipe
+from leaderboards.files.export import export_onnx
 from leaderboards.prepare import Problem, prepare
-from leaderboards.publish import environment
-from leaderboards.recipe import EMBEDDED
+from leaderboards.recipes.demands import TWO_OF_FOUR, TWO_OF_FOUR_PERCENT
+from leaderboards.recipes.recipe import EMBEDDED
+from leaderboards.reports.publish import environment
 from leaderboards.rows import finetune_recipe
 from leaderboards.studies import make_workshop
+from leaderboards.tuning.finetune import FinetuneRecipe
 from leaderboards.worker import Workshop
 from spaces.allocation import InformedSpace
 from spaces.base import SAME

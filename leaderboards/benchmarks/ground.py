@@ -13,7 +13,7 @@ from evaluators.images import Images, load_images
 from leaderboards.benchmarks.eagleeye import EagleEye
 from leaderboards.benchmarks.setting import known_data, recipe_of
 from leaderboards.prepare import Problem, prepare
-from leaderboards.recipe import Recipe
+from leaderboards.recipes.recipe import Recipe
 from leaderboards.studies import make_workshop
 from spaces.build import Builder, Recovery
 from spaces.candidate import Candidate

@@ -13,8 +13,8 @@ from evaluators.images import Images, load_images
 from leaderboards.benchmarks.record import Cell, Record
 from leaderboards.benchmarks.setting import command, read_shares, recipe_of
 from leaderboards.prepare import Problem, prepare
-from leaderboards.publish import environment
-from leaderboards.recipe import EMBEDDED, Recipe
+from leaderboards.recipes.recipe import EMBEDDED, Recipe
+from leaderboards.reports.publish import environment
 from leaderboards.studies import make_workshop
 from leaderboards.worker import Studied
 from spaces.allocation import InformedSpace

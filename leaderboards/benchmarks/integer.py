@@ -19,8 +19,8 @@ from leaderboards.bases import calibration_images
 from leaderboards.benchmarks.record import Cell, Record
 from leaderboards.benchmarks.setting import command, read_count, recipe_of
 from leaderboards.prepare import prepare
-from leaderboards.publish import environment
-from leaderboards.recipe import EMBEDDED
+from leaderboards.recipes.recipe import EMBEDDED
+from leaderboards.reports.publish import environment
 from spaces.bits import LayerBits
 from spaces.integer import Agreement, IntegerDetector
 from spaces.quantize import Simulator

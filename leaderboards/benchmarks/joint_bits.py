@@ -18,8 +18,8 @@ from evaluators.result import Result, Status
 from leaderboards.benchmarks.record import Cell, Record
 from leaderboards.benchmarks.setting import command, read_count, read_shares, recipe_of
 from leaderboards.prepare import Problem, prepare
-from leaderboards.publish import environment
-from leaderboards.recipe import EMBEDDED, run_folder
+from leaderboards.recipes.recipe import EMBEDDED, run_folder
+from leaderboards.reports.publish import environment
 from leaderboards.run import pick_front
 from leaderboards.studies import make_workshop
 from leaderboards.worker import Workshop, make_measure

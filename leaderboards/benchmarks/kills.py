@@ -17,7 +17,7 @@ import numpy as np
 
 from leaderboards.benchmarks.record import Cell, Record
 from leaderboards.prepare import ROOT
-from leaderboards.publish import environment
+from leaderboards.reports.publish import environment
 from search.journal import Journal
 
 N_KILLS = 10

@@ -20,8 +20,8 @@ from leaderboards.bases import calibration_images
 from leaderboards.benchmarks.record import Cell, Record
 from leaderboards.benchmarks.setting import command, read_count, recipe_of
 from leaderboards.prepare import Problem, prepare
-from leaderboards.publish import environment
-from leaderboards.recipe import EMBEDDED, Recipe
+from leaderboards.recipes.recipe import EMBEDDED, Recipe
+from leaderboards.reports.publish import environment
 from leaderboards.rungs import on_ladder, rung_proxies
 from leaderboards.strategies import make_strategy
 from leaderboards.studies import make_workshop

@@ -17,8 +17,8 @@ from leaderboards.benchmarks.record import Cell, Record
 from leaderboards.benchmarks.setting import read_count, read_number
 from leaderboards.device_profile import Profile, fit_profile, make_timer
 from leaderboards.prepare import Problem, prepare
-from leaderboards.publish import environment
-from leaderboards.recipe import Recipe, read_recipe
+from leaderboards.recipes.recipe import Recipe, read_recipe
+from leaderboards.reports.publish import environment
 from spaces.errors import BadInput
 
 WITHIN_TARGET = 0.95

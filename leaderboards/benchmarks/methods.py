@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import NamedTuple, get_args
 
 from evaluators.result import Result
-from leaderboards.across import read_across
-from leaderboards.across_report import publish_across
 from leaderboards.benchmarks.comparison import CONTROLS, DEFAULT, Trial, holds, rows_of, worst_share
 from leaderboards.benchmarks.record import Record
 from leaderboards.benchmarks.setting import command, read_count, read_shares, recipe_of
-from leaderboards.past_run import PastRun, read_past_run
 from leaderboards.prepare import Inputs, analyse, load_inputs
-from leaderboards.publish import environment
-from leaderboards.recipe import EMBEDDED, Recipe, run_folder
+from leaderboards.recipes.recipe import EMBEDDED, Recipe, run_folder
+from leaderboards.reports.across import read_across
+from leaderboards.reports.across_report import publish_across
+from leaderboards.reports.past_run import PastRun, read_past_run
+from leaderboards.reports.publish import environment
 from leaderboards.run import check_folder, run
 from leaderboards.studies import STUDY, make_workshop
 from spaces.errors import BadInput, NothingFeasible, OutOfReach

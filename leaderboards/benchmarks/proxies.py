@@ -19,7 +19,6 @@ from evaluators.images import Images, load_images
 from evaluators.metric import COSTS, MACS, METRICS, PARAMS
 from evaluators.proxies import PROXIES
 from evaluators.result import Result, Status
-from leaderboards.agreement import MIN_N
 from leaderboards.benchmarks.record import Cell, Record
 from leaderboards.benchmarks.setting import command, measured, read_count, read_shares, recipe_of
 from leaderboards.benchmarks.trust import (
@@ -39,8 +38,9 @@ from leaderboards.benchmarks.trust import (
 )
 from leaderboards.benchmarks.truth import Truth, truths
 from leaderboards.prepare import Problem, prepare
-from leaderboards.publish import environment
-from leaderboards.recipe import EMBEDDED, Recipe, run_folder
+from leaderboards.recipes.recipe import EMBEDDED, Recipe, run_folder
+from leaderboards.reports.agreement import MIN_N
+from leaderboards.reports.publish import environment
 from leaderboards.studies import make_workshop
 from leaderboards.worker import Workshop
 from search.executor import Job

@@ -21,8 +21,8 @@ from leaderboards.bases import calibration_images
 from leaderboards.benchmarks.record import Cell, Record
 from leaderboards.benchmarks.setting import command, fine_tuned, measured, read_count, recipe_of
 from leaderboards.prepare import Problem, prepare
-from leaderboards.publish import environment
-from leaderboards.recipe import EMBEDDED, Recipe, run_folder
+from leaderboards.recipes.recipe import EMBEDDED, Recipe, run_folder
+from leaderboards.reports.publish import environment
 from leaderboards.rows import finetune_recipe
 from search.executor import Job
 from search.journal import Journal

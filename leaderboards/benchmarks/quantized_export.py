@@ -17,11 +17,11 @@ from evaluators.latency import measure_latency
 from leaderboards.bases import calibration_images
 from leaderboards.benchmarks.record import Cell, Record
 from leaderboards.benchmarks.setting import command, read_count, recipe_of
-from leaderboards.export import OnnxDetector, export_onnx
+from leaderboards.files.export import OnnxDetector, export_onnx
+from leaderboards.files.quantized_export import export_quantized
 from leaderboards.prepare import prepare
-from leaderboards.publish import environment
-from leaderboards.quantized_export import export_quantized
-from leaderboards.recipe import EMBEDDED
+from leaderboards.recipes.recipe import EMBEDDED
+from leaderboards.reports.publish import environment
 from spaces.base import SAME
 from spaces.bit_allocation import allocate
 from spaces.bits import Allocation, BitTable, LayerBits, cross_bits

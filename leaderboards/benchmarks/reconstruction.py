@@ -23,12 +23,12 @@ from evaluators.metric import MACS, MAP
 from evaluators.result import Result, Status
 from leaderboards.benchmarks.record import Cell, Record
 from leaderboards.benchmarks.setting import command, fine_tuned, measured, read_count, recipe_of
-from leaderboards.finetune import FinetuneRecipe
 from leaderboards.prepare import Problem, prepare
-from leaderboards.publish import environment
-from leaderboards.recipe import EMBEDDED, Recipe, run_folder
+from leaderboards.recipes.recipe import EMBEDDED, Recipe, run_folder
+from leaderboards.reports.publish import environment
 from leaderboards.rows import finetune_recipe
 from leaderboards.studies import make_workshop
+from leaderboards.tuning.finetune import FinetuneRecipe
 from leaderboards.worker import Workshop, make_measure
 from search.evolution import NSGA2
 from search.executor import InProcess, Job

@@ -15,7 +15,7 @@ from ultralytics.utils.torch_utils import get_flops
 
 from leaderboards.benchmarks.networks import ALL, read_networks, untrained
 from leaderboards.benchmarks.record import Cell, Record
-from leaderboards.publish import environment
+from leaderboards.reports.publish import environment
 from spaces.channels import trace_channels
 from spaces.graph import ChannelGraph
 from spaces.probe import probe

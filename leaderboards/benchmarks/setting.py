@@ -10,8 +10,8 @@ from ultralytics.nn.tasks import DetectionModel
 
 from evaluators.dataset import Sample
 from evaluators.result import Result
-from leaderboards.finetune import FinetuneRecipe, finetune
-from leaderboards.recipe import EMBEDDED, Recipe, read_recipe
+from leaderboards.recipes.recipe import EMBEDDED, Recipe, read_recipe
+from leaderboards.tuning.finetune import FinetuneRecipe, finetune
 from search import on_ray
 from search.executor import InProcess, Job, Measure
 from spaces.errors import BadInput

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from leaderboards.benchmarks.record import Cell, Record
-from leaderboards.publish import environment
+from leaderboards.reports.publish import environment
 from spaces.yolov5.detector import build
 
 N_CLASSES = 10  # VisDrone's

@@ -17,14 +17,14 @@ from evaluators.images import Images, load_images
 from evaluators.latency import measure_latency
 from leaderboards.benchmarks.record import Cell, Record
 from leaderboards.benchmarks.setting import command, read_count, recipe_of
-from leaderboards.export import export_onnx
-from leaderboards.finetune import FinetuneRecipe, finetune
-from leaderboards.graft import TUNING_LR, graft, graft_recipe
+from leaderboards.files.export import export_onnx
 from leaderboards.prepare import Inputs, load_inputs
-from leaderboards.publish import environment
-from leaderboards.recipe import EMBEDDED, Recipe, run_folder
+from leaderboards.recipes.recipe import EMBEDDED, Recipe, run_folder
+from leaderboards.reports.publish import environment
 from leaderboards.rows import finetune_recipe
-from leaderboards.training import TrainingRecipe
+from leaderboards.tuning.finetune import FinetuneRecipe, finetune
+from leaderboards.tuning.graft import TUNING_LR, graft, graft_recipe
+from leaderboards.tuning.training import TrainingRecipe
 from search.journal import Journal
 from spaces.backbones.pretrained import load_pretrained, read_weight_paths
 from spaces.backbones.swap import swap_backbone

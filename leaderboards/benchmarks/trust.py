@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from leaderboards.agreement import correlate
 from leaderboards.benchmarks.record import Cell
-from leaderboards.resampling import Interval, draw_resamples, interval, kendalls, regret, spearmans
+from leaderboards.reports.agreement import correlate
+from leaderboards.reports.resampling import Interval, draw_resamples, interval, kendalls, regret, spearmans
 
 Floats = NDArray[np.float64]
 

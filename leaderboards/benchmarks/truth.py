@@ -15,10 +15,10 @@ from evaluators.detection import coco_map, predict
 from evaluators.images import Images, load_images
 from evaluators.result import Result, Status
 from leaderboards.benchmarks.setting import fine_tuned, measured
-from leaderboards.finetune import FinetuneRecipe
 from leaderboards.prepare import Problem
-from leaderboards.recipe import Recipe
+from leaderboards.recipes.recipe import Recipe
 from leaderboards.rows import finetune_recipe
+from leaderboards.tuning.finetune import FinetuneRecipe
 from leaderboards.worker import Workshop
 from search.executor import Job
 from search.journal import Journal

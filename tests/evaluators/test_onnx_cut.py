@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from evaluators.latency import open_session
 from evaluators.onnx_cut import OnnxCutter
 from leaderboards.benchmarks.networks import untrained
-from leaderboards.export import export_int8, export_onnx
+from leaderboards.files.export import export_int8, export_onnx
 from spaces.channels import trace_channels
 from spaces.probe import probe
 from spaces.space import Space

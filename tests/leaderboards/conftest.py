@@ -3,7 +3,7 @@
 import pytest
 
 from leaderboards.prepare import Problem, prepare
-from leaderboards.recipe import Recipe, read_recipe
+from leaderboards.recipes.recipe import Recipe, read_recipe
 from spaces.candidate import Candidate
 from spaces.detector import save_detector
 from tests.evaluators.tiny import write_dataset

@@ -7,7 +7,7 @@ import numpy as np
 from evaluators.result import Result, Status
 from leaderboards.entry import PARENT, Entry, Quality
 from leaderboards.leaderboard import Leaderboard
-from leaderboards.report import render_report
+from leaderboards.reports.report import render_report
 from spaces.candidate import Candidate
 
 HOSTILE = "<script>alert('x')</script><img src=x onerror=alert(1)>"

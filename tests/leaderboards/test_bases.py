@@ -6,7 +6,7 @@ from evaluators.budget import Budget
 from evaluators.result import Status
 from leaderboards.bases import plan_bases, provisional
 from leaderboards.prepare import Problem, analyse
-from leaderboards.recipe import Recipe
+from leaderboards.recipes.recipe import Recipe
 from leaderboards.studies import make_workshop
 from leaderboards.worker import make_measure
 from spaces.build import Recovery

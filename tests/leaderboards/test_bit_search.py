@@ -12,7 +12,7 @@ from evaluators.metric import BOPS, LOSS, MACS, PARAMS, SIZE
 from evaluators.result import Result, Status
 from leaderboards.prepare import Problem, prepare
 from leaderboards.profile import log10_size, profile, write_terminal
-from leaderboards.recipe import Recipe, read_recipe
+from leaderboards.recipes.recipe import Recipe, read_recipe
 from leaderboards.strategies import make_strategy, objectives
 from leaderboards.studies import STUDY, make_workshop
 from leaderboards.worker import Workshop, make_measure

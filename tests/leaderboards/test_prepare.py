@@ -7,7 +7,7 @@ from evaluators.device_file import DeviceFile, Rates, write_device_file
 from evaluators.latency_predictor import N_SHARED
 from evaluators.machine import this_machine
 from leaderboards.prepare import Problem, analyse, load_inputs, prepare
-from leaderboards.recipe import Recipe
+from leaderboards.recipes.recipe import Recipe
 from spaces.errors import BadInput, OutOfReach
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from evaluators.metric import MACS, MAP, PARAMS
 from evaluators.result import Result, Status
 from leaderboards.prepare import Problem
-from leaderboards.recipe import Recipe
+from leaderboards.recipes.recipe import Recipe
 from leaderboards.run import _identity, _settle, check_folder, known_results, missing_images, pick_front
 from search.journal import Journal
 from search.pareto import is_front, losses

@@ -5,7 +5,7 @@ import pytest
 from evaluators.images import load_images
 from evaluators.result import Result, Status
 from leaderboards.prepare import Problem
-from leaderboards.recipe import Recipe
+from leaderboards.recipes.recipe import Recipe
 from leaderboards.run import _search
 from leaderboards.rungs import rung_proxies
 from leaderboards.worker import Studied, Workshop

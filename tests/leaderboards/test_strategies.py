@@ -7,7 +7,7 @@ import torch
 from evaluators.budget import Budget
 from evaluators.images import load_images
 from leaderboards.prepare import Problem
-from leaderboards.recipe import Recipe
+from leaderboards.recipes.recipe import Recipe
 from leaderboards.strategies import make_strategy, objectives
 from leaderboards.worker import Studied, Workshop, make_measure
 from search.evolution import NSGA2

@@ -11,7 +11,7 @@ from torch import nn
 
 from evaluators.suppression import suppress
 from leaderboards.benchmarks.structures import work
-from leaderboards.export import export_onnx
+from leaderboards.files.export import export_onnx
 from spaces.channels import trace_channels
 from spaces.graph import ChannelGraph
 from spaces.probe import cut_error, probe

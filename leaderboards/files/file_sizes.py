@@ -1,0 +1,32 @@
+"""What a model file holds beside its weights: what is measured once of the parent, and added to every candidate."""
+
+import tempfile
+from pathlib import Path
+
+from ultralytics.nn.tasks import DetectionModel
+
+from evaluators.images import Images
+from leaderboards.files.export import export_onnx
+from leaderboards.files.quantized_export import export_quantized
+from spaces.bits import BitTable
+from spaces.quantize import MIN_IMAGES, Simulator
+from spaces.quantized import plain
+
+
+def bits_overhead(parent: DetectionModel, table: BitTable, images: Images, /, *, imgsz: int) -> int:
+    """Return how many bytes more the file of `parent` takes, at the fewest bits, than `table` says.
+
+    Fewer bits need more nodes around each layer and fewer channels need no less, so no candidate's file has more.
+
+    Args:
+        images: for calibration; what they show changes nothing.
+    """
+    batch = images.tensor()[:MIN_IMAGES]
+    allocation = table.uniform(min(table.options))
+    network = Simulator(parent, batch)(allocation)
+    assert isinstance(network, DetectionModel)
+    with tempfile.TemporaryDirectory() as folder:
+        onnx = export_onnx(plain(network), Path(folder) / "float.onnx", imgsz=imgsz)
+        path = Path(folder) / "bits.onnx"
+        export_quantized(network, onnx, path, calibration=[batch.numpy()])
+        return path.stat().st_size - round(table.costs(allocation)["size_mb"] * 1e6)

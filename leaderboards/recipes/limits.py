@@ -1,0 +1,60 @@
+"""The limits of a recipe in absolute numbers, and whether any candidate can meet them."""
+
+import math
+from collections.abc import Iterable, Mapping
+
+from leaderboards.recipes.recipe import LIMITS, Recipe
+from spaces.bit_space import BitSpace
+from spaces.bits import FLOAT_BITS
+from spaces.errors import OutOfReach
+from spaces.space import Space
+
+FLOAT_BOPS = FLOAT_BITS**2  # of a MAC without bits
+_FLOPS = {"gflops": ("macs_g", 2.0)}
+_BOPS = {"bops_g": ("macs_g", float(FLOAT_BOPS))}
+
+
+def resolve(recipe: Recipe, parent_costs: Mapping[str, float], keys: Iterable[str] = LIMITS) -> dict[str, float]:
+    """Return the limits by metric name in absolute numbers; of two on the same metric the tighter holds.
+
+    Without bits BOPs are another unit of MACs, as FLOPs are.
+    """
+    limits: dict[str, float] = {}
+    for key in keys:
+        amount = getattr(recipe, key)
+        if amount is not None:
+            name, scale = _metric(recipe, key)
+            is_share = amount.endswith("%")
+            limit = parent_costs[name] * float(amount[:-1]) / 100 if is_share else float(amount) / scale
+            limits[name] = min(limit, limits.get(name, limit))
+    return limits
+
+
+def reach_of(spaces: Iterable[Space | BitSpace], /) -> dict[str, tuple[float, float]]:
+    """Return the smallest value of each cost in any of `spaces`, and the largest of the first, which is the parent."""
+    every = [space.reach() for space in spaces]
+    return {name: (min(reach[name][0] for reach in every), high) for name, (_, high) in every[0].items()}
+
+
+def check_reach(recipe: Recipe, spaces: Iterable[Space | BitSpace], keys: Iterable[str]) -> None:
+    """Make sure that the limits named `keys` can be met.
+
+    Raises:
+        OutOfReach: one cannot; the message gives the interval in the key's own unit and in percent.
+    """
+    reach = reach_of(spaces)
+    for key in keys:
+        name, scale = _metric(recipe, key)
+        low, high = reach[name]
+        limit = resolve(recipe, {name: high}, (key,))
+        if any(value < low for value in limit.values()):
+            raise OutOfReach(
+                f"{key}={getattr(recipe, key)} is out of reach: it goes from {scale * low:.4g} "
+                f"({math.ceil(1000 * low / high) / 10:.1f}% of the parent) to {scale * high:.4g}"
+            )
+
+
+def _metric(recipe: Recipe, key: str) -> tuple[str, float]:
+    """Return the metric that `key` limits, and by what a value of it is multiplied to be in the key's own unit."""
+    units = _FLOPS if recipe.bits else {**_FLOPS, **_BOPS}
+    return units.get(key, (key, 1.0))

@@ -1,0 +1,1 @@
+"""What people read: tables, charts, pages, of one run and across runs."""

@@ -1,0 +1,112 @@
+"""What the numbers of a run say, in sentences that claim no more than the numbers do."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from evaluators.result import Result, Status
+from leaderboards.choice import Choice
+from leaderboards.leaderboard import Leaderboard
+from leaderboards.reports.agreement import MIN_N, agreement
+from leaderboards.reports.wording import number, one_line, percent
+from leaderboards.select import select
+from spaces.errors import NothingFeasible
+
+
+class Tile(NamedTuple):
+    """One number of the best model and how it compares with the parent's."""
+
+    title: str
+    value: str
+    unit: str
+    comparison: str
+
+
+def best(board: Leaderboard) -> Choice | None:
+    """Return what `select` picks under the board's own limits; None if nothing meets them."""
+    try:
+        return select(board, board.limits)
+    except NothingFeasible:
+        return None
+
+
+def headline(board: Leaderboard) -> str:
+    """Return the best model within the budget in one sentence, or what comes nearest."""
+    try:
+        choice = select(board, board.limits)
+    except NothingFeasible as nothing:
+        return f"Nothing meets the budget: {nothing}."
+    where = "within the budget" if board.limits else "(no budget was set)"
+    if choice.entry is board.parent:
+        return f"The parent's {choice.precision} file is the best model {where}: mAP50-95 {choice.map50_95:.3f}."
+    text = f"{one_line(choice.entry.id)} ({choice.precision}) is the best model {where}: mAP50-95 {choice.map50_95:.3f}"
+    parent = board.parent.quality
+    if parent is None:
+        return f"{text}."
+    kept = choice.readings["gflops"] / parent.gflops
+    share = f"{percent(choice.map50_95 / parent.map50_95)} of " if parent.map50_95 > 0 else "beside "
+    return (
+        f"{text}, {share}the parent's {parent.map50_95:.3f}, with {percent(kept)} of its MACs and "
+        f"{_speed(parent.latency_ms / choice.readings['latency_ms'])}."
+    )
+
+
+def tiles(board: Leaderboard) -> list[Tile]:
+    """Return the numbers of the best model beside the parent's fp32 file; none if nothing meets the budget."""
+    choice, parent = best(board), board.parent.quality
+    if choice is None:
+        return []
+    costs = (("GFLOPs", "gflops", ""), ("Parameters", "params_m", "M"), ("Size", "size_mb", "MB"),
+             ("Latency", "latency_ms", "ms"))  # fmt: skip
+    score = Tile("mAP50-95", f"{choice.map50_95:.3f}", "", f"parent {parent.map50_95:.3f}" if parent else "")
+    return [score] + [
+        Tile(title, number(choice.readings[name]), unit, _beside(choice.readings[name], getattr(parent, name, None)))
+        for title, name, unit in costs
+    ]
+
+
+def agreement_sentence(board: Leaderboard) -> str:
+    """Return how far the proxy put the candidates in their final order, with n and what chance alone would do."""
+    found = agreement(board)
+    if found is None:
+        return f"Too few fine-tuned candidates with different values to say (a correlation needs {MIN_N})."
+    caution = "so this may well be chance" if found.kendall_p > 0.05 else "so chance is an unlikely explanation"
+    spread = found.interval
+    between = f" (95 % of resamples: {spread.low:.2f} to {spread.high:.2f})" if spread else ""
+    return (
+        f"Spearman {found.spearman:.2f}{between}, Kendall {found.kendall:.2f} over n = {found.n} fine-tuned "
+        f"candidates. Unrelated orders would agree or disagree this much with probability {found.kendall_p:.2g} "
+        f"(Kendall), {caution}. Fine-tuning only the proxy's first choice would have cost {found.regret:.3f} mAP. "
+        "Only the front of the search was fine-tuned, which narrows the range and weakens any correlation."
+    )
+
+
+def search_sentence(results: Sequence[Result]) -> str:
+    """Return how many candidates were proposed and what became of them."""
+    counts = Counter(result.status for result in results)
+    seconds = sum(result.seconds for result in results)
+    return (
+        f"{len(results)} proposed: {counts[Status.DONE]} measured, {counts[Status.OVER_BUDGET]} over the budget, "
+        f"{counts[Status.FAILED]} failed; {number(seconds / 60)} worker minutes."
+    )
+
+
+def int8_sentence(board: Leaderboard) -> str:
+    """Return what INT8 costs in mAP and where it is slower."""
+    measured = [entry.quality for entry in (board.parent, *board.rows) if entry.quality]
+    if not measured:
+        return "Nothing was measured."
+    changes = sorted((f"{quality.int8_map50_95 - quality.map50_95:+.3f}" for quality in measured), key=float)
+    n_slower = sum(quality.int8_latency_ms > quality.latency_ms for quality in measured)
+    span = " to ".join(dict.fromkeys((changes[0], changes[-1])))
+    return (
+        f"From fp32 to INT8 the mAP changes by {span}; the INT8 file is slower in {n_slower} of {len(measured)} rows."
+    )
+
+
+def _beside(value: float, parent: float | None) -> str:
+    return "" if parent is None else f"{percent(value / parent)} of {number(parent)}"
+
+
+def _speed(factor: float) -> str:
+    return f"{factor:.2g} times as fast" if factor >= 1 else f"{1 / factor:.2g} times as slow"

@@ -1,0 +1,1 @@
+"""Training, and the making of one row from candidate to files."""

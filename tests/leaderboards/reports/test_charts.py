@@ -1,0 +1,68 @@
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import plotly.graph_objects as go
+
+from leaderboards.leaderboard import Leaderboard
+from leaderboards.reports import charts
+from leaderboards.reports.chart_style import add_stair_
+from spaces.candidate import Candidate
+from tests.leaderboards.synthetic import BLOCKS, HOSTILE, make_board, make_results
+from tests.leaderboards.test_leaderboard import board_of
+
+RESULTS = make_results(np.random.default_rng(0))
+
+
+def traces_of(chart: str) -> list[dict[str, object]]:
+    """Return the traces that a chart's script plots."""
+    match = re.search(r'Plotly\.newPlot\(\s*"[^"]+",\s*(\[.*?\]),\s*\{"', chart, re.S)
+    assert match is not None
+    traces = json.loads(match.group(1))
+    assert isinstance(traces, list)
+    return traces
+
+
+def test_the_stair_is_the_best_map_within_each_cost() -> None:
+    figure = go.Figure()
+    add_stair_(figure, [(3.0, 0.5), (1.0, 0.2), (2.0, 0.1), (2.5, 0.4), (2.5, 0.3)])
+    assert list(zip(figure.data[0].x, figure.data[0].y, strict=True)) == [(1.0, 0.2), (2.5, 0.4), (3.0, 0.5)]
+
+
+def test_the_macs_limit_is_twice_as_much_in_gflops() -> None:
+    assert charts.gflops_limit(board_of([], {"macs_g": 2.0})) == 4.0
+    assert charts.gflops_limit(board_of([], {"macs_g": 2.0, "gflops": 3.0})) == 3.0
+    assert charts.gflops_limit(board_of([], {})) is None
+
+
+def test_each_chart_has_the_parent_as_a_star_and_one_mark_for_each_measured_row() -> None:
+    for axis in charts.AXES:
+        symbols = re.findall(r'"symbol":"([a-z-]+)"', charts.trade_off(make_board(), RESULTS, axis))
+        assert symbols.count("star") == 1
+        assert len(symbols) == 6
+
+
+def test_a_hostile_id_is_escaped_in_hovers() -> None:
+    board = make_board()
+    evil = replace(board.rows[0], id=HOSTILE + "2")
+    hostile = Leaderboard([board.parent, evil], {})
+    chart = charts.trade_off(hostile, RESULTS, charts.AXES[0]) + charts.precisions(hostile) + charts.agreement(hostile)
+    assert HOSTILE not in chart
+    assert "\\u003cimg" not in chart  # what Plotly would read as an element
+
+
+def test_only_rows_of_the_shown_space_are_in_the_heat_map() -> None:
+    board = make_board()
+    other = replace(board.rows[0], id="other", candidate=Candidate("ghostnet", (("stem.conv", 8),)))
+    (heat,) = traces_of(charts.widths(Leaderboard([*board.entries, other], {}), BLOCKS))
+    rows = heat["y"]
+    assert isinstance(rows, list)
+    assert len(rows) == 5
+
+
+def test_the_best_so_far_never_gets_worse() -> None:
+    _, best = traces_of(charts.progress(make_board(), RESULTS))
+    values = best["y"]
+    assert isinstance(values, list)
+    assert values == sorted(values)
