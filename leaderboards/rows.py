@@ -44,22 +44,13 @@ def finish_rows(
     missing = [row for row in scored if row not in known]
     if not missing:
         return
-    models = (recipe.folder / "models").resolve()
     tuning = finetune_recipe(recipe, n_classes=len(problem.inputs.dataset.names))
     ledger = Ledger()
     if recipe.purse is not None:
         ledger = spend_purse(recipe, problem, workshop, front, journal, watcher, tuning=tuning)
     is_tuned_here = recipe.finetune_epochs and recipe.purse is None
     watcher.stage(f"{'fine-tuning and ' if is_tuned_here else ''}exporting {len(missing)} rows")
-    finishing = Finishing(
-        tuning,
-        replace(tuning, epochs=tuning.epochs if recipe.qat_epochs is None else recipe.qat_epochs),
-        problem.inputs.dataset.train,
-        problem.inputs.dataset.val,
-        models,
-        recipe.worker_device,
-        ledger.spent,
-    )
+    finishing = _finishing(recipe, problem, tuning, ledger)
     errors = dict(ledger.errors) | on_ray.run_trials(
         partial(finish_row, workshop, finishing, candidates),
         # the parent needs no fine-tuning: it fills the last gap
@@ -72,9 +63,22 @@ def finish_rows(
     watcher.stage("timing the rows, one at a time")
     typical = problem.inputs.dataset.val[0]
     for row in missing:
-        made = _Made(row, candidates[row], errors[row], problem.bases[candidates[row].base].imgsz, models / row)
+        imgsz = problem.bases[candidates[row].base].imgsz
+        made = _Made(row, candidates[row], errors[row], imgsz, finishing.folder / row)
         entry = _entry(made, recipe, typical, proxy=_proxy(scored[row], recipe))
         journal.append("entry", entry.to_json())
+
+
+def _finishing(recipe: Recipe, problem: Problem, tuning: FinetuneRecipe, ledger: Ledger) -> Finishing:
+    return Finishing(
+        tuning,
+        replace(tuning, epochs=tuning.epochs if recipe.qat_epochs is None else recipe.qat_epochs),
+        problem.inputs.dataset.train,
+        problem.inputs.dataset.val,
+        (recipe.folder / "models").resolve(),
+        recipe.worker_device,
+        ledger.spent,
+    )
 
 
 class _Made(NamedTuple):

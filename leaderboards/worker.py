@@ -106,11 +106,6 @@ def make_measure(
         rungs: proxies of a ladder by the number that their jobs have; they know no budget.
     """
     torch.set_num_threads(1)
-    gates: tuple[Evaluator, ...] = ()
-    if workshop.device is not None:
-        gates = (_predicted_latency(workshop.same.base, workshop.device),)
-    elif "latency_ms" in budget.limits:
-        gates = (_onnx_latency(workshop),)
 
     @lru_cache(maxsize=N_BUILDERS)
     def builder(base: str) -> Builder:
@@ -128,7 +123,14 @@ def make_measure(
         )
 
     by_rung = {number: measure_by(name, Budget({}), ()) for number, name in (rungs or {}).items()}
-    return by_number(measure_by(proxy, budget, gates), by_rung)
+    return by_number(measure_by(proxy, budget, _gates(workshop, budget)), by_rung)
+
+
+def _gates(workshop: Workshop, budget: Budget) -> tuple[Evaluator, ...]:
+    """Return what judges latencies before anything dearer is measured: predicted if they can be, else timed."""
+    if workshop.device is not None:
+        return (_predicted_latency(workshop.same.base, workshop.device),)
+    return (_onnx_latency(workshop),) if "latency_ms" in budget.limits else ()
 
 
 def _on_images(search: Sequence[Sample], workshop: Workshop) -> Callable[[str], Evaluator]:

@@ -19,6 +19,7 @@ from evaluators.detection import coco_map, detections, predict
 from evaluators.images import Images, load_images
 from evaluators.layer_noise import unrounded, worst_layers
 from evaluators.resampled_map import save_tally
+from leaderboards.choice import FILES, Precision
 from leaderboards.entry import PARENT
 from leaderboards.files.export import OnnxDetector, compare, export_int8, export_onnx, opens_in_ultralytics, save_pt
 from leaderboards.files.quantized_export import export_quantized
@@ -35,6 +36,7 @@ from spaces.masks import bytes_saved, mask_of, share_of_zeros
 from spaces.quantized import bits_mean, plain, quantized_layers
 
 MEASURED = "measured.json"
+FP32, INT8 = FILES[Precision.FP32], FILES[Precision.INT8]
 TALLY = "detections.npz"  # which of them are right, image by image: intervals of mAP are made from it
 N_COMPARED = 4
 N_LISTENED = 16  # images that layers are compared on
@@ -91,9 +93,11 @@ def finish_row(
         imgsz=workshop.same.base.imgsz,
         device=finishing.device,
     )
-    measured = _write_files(
-        model, folder, candidate=candidate, studied=studied, finishing=finishing, threshold=threshold
-    )
+    execution = _write_files(model, folder, candidate=candidate, studied=studied)
+    val, costs = load_images(finishing.val, imgsz=studied.base.imgsz), studied.base.costs(candidate)
+    measured = _measure_files(model, folder, val, device=finishing.device, threshold=threshold, execution=execution)
+    measured |= {"gflops": 2 * costs["macs_g"], "bops_g": costs.get("bops_g")}
+    measured |= _sparsity(model, folder / FP32) if mask_of(candidate) else {}
     spent = finishing.spent.get(row, Spent(0, finishing.recipe.epochs, 0.0))
     measured["epochs"] = spent.epochs
     measured["seconds"] = spent.seconds + time.monotonic() - started
@@ -152,48 +156,41 @@ def _tuned(
     )
 
 
-def _write_files(
-    model: DetectionModel,
-    folder: Path,
-    *,
-    candidate: Candidate,
-    studied: Studied,
-    finishing: Finishing,
-    threshold: float,
-) -> dict[str, object]:
-    """Write every file of a row and return what was measured of them, latency apart."""
+def _write_files(model: DetectionModel, folder: Path, /, *, candidate: Candidate, studied: Studied) -> str | None:
+    """Write every file of a row; return how its INT8 file is computed if the row has bits."""
     imgsz = studied.base.imgsz
     save_detector(model, folder, candidate=candidate)
     unbound = plain(model)  # its weights lie on their grids, what it reads is float
     if opens_in_ultralytics(model):
         save_pt(unbound, folder / "model.pt", imgsz=imgsz)
-    onnx = export_onnx(unbound, folder / "model.onnx", imgsz=imgsz)
-    int8 = folder / "model_int8.onnx"
-    execution = _write_int8(model, onnx, int8, [batch.numpy() for batch in studied.calibration.batches(16)])
-    val = load_images(finishing.val, imgsz=imgsz)
-    found = predict(model.to(finishing.device), val)
+    onnx = export_onnx(unbound, folder / FP32, imgsz=imgsz)
+    return _write_int8(model, onnx, folder / INT8, [batch.numpy() for batch in studied.calibration.batches(16)])
+
+
+def _measure_files(
+    model: DetectionModel, folder: Path, val: Images, /, *, device: str, threshold: float, execution: str | None
+) -> dict[str, object]:
+    """Return what is measured of the files of a row, latency apart; `threshold` is the parent's."""
+    found = predict(model.to(device), val)
     model.cpu()
-    int8_found = _predict_onnx(int8, val)
+    int8_found = _predict_onnx(folder / INT8, val)
     save_tally(tally(found, val), folder / TALLY)
     quality, int8_quality = coco_map(found, val), coco_map(int8_found, val)
-    costs = studied.base.costs(candidate)
-    deployed = onnx if execution is None else int8
+    unbound = plain(model)
+    deployed = folder / (FP32 if execution is None else INT8)
     return {
         "map50_95": quality.map50_95,
         "map50": quality.map50,
-        "gflops": 2 * costs["macs_g"],
-        "params_m": sum(parameter.numel() for parameter in model.parameters()) / 1e6,
+        "params_m": sum(parameter.numel() for parameter in unbound.parameters()) / 1e6,
         "size_mb": deployed.stat().st_size / 1e6,
-        "bops_g": costs.get("bops_g"),
         "int8_map50_95": int8_quality.map50_95,
-        "int8_size_mb": int8.stat().st_size / 1e6,
-        "onnx_error": compare(unbound, onnx, next(val.batches(N_COMPARED)).numpy()),
+        "int8_size_mb": (folder / INT8).stat().st_size / 1e6,
+        "onnx_error": compare(unbound, folder / FP32, next(val.batches(N_COMPARED)).numpy()),
         "bits_mean": bits_mean(model),
         "judged": asdict(judge(found, val, quality, names=model.names, threshold=threshold)),
         "int8_judged": asdict(judge(int8_found, val, int8_quality, names=model.names, threshold=threshold)),
         "int8_execution": execution,
         "worst_layers": _worst_layers(model, val),
-        **(_sparsity(unbound, onnx) if mask_of(candidate) else {}),
     }
 
 
