@@ -52,10 +52,10 @@ class Axis(NamedTuple):
 
 AXES = (
     Axis("gflops", "GFLOPs", "gflops", "map50_95", "gflops", reading="macs_g", scale=2.0),
-    Axis("latency", "latency fp32 (ms), whisker to p95", "latency_ms", "map50_95", "latency_ms", "latency_p95_ms"),
+    Axis("latency", "latency (ms), whisker to p95", "latency_ms", "map50_95", "latency_ms", "latency_p95_ms"),
     Axis("int8", "latency INT8 (ms), whisker to p95", "int8_latency_ms", "int8_map50_95", "latency_ms",
          "int8_latency_p95_ms"),
-    Axis("size", "size fp32 (MB)", "size_mb", "map50_95", "size_mb", reading="size_mb"),
+    Axis("size", "size (MB)", "size_mb", "map50_95", "size_mb", reading="size_mb"),
 )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from spaces.files import write_atomic
 
 LIBRARIES = ("torch", "ultralytics", "ray", "onnxruntime", "numpy", "torchvision")
 SPACE = "space"
+FP32_HEADING = "fp32 (model.onnx)"
 NO_PT = 'no model.pt (Ultralytics has no class for this kind of network; `YOLO("model.onnx")` predicts)'
 
 
@@ -91,9 +92,10 @@ def card(entry: Entry, board: Leaderboard, /, *, has_pt: bool = True) -> str:
     pt = f'model.pt (`YOLO("model.pt")`{", with timm installed" if is_swapped else ""})' if has_pt else NO_PT
     int8_runs = quality.int8_execution or "convolutions run as integers"
     int8_time = f"{quality.int8_latency_ms:.2f} ({quality.int8_latency_p95_ms:.2f})"
+    own = "its own bits: simulated mAP, size and times of model_int8.onnx" if quality.int8_execution else FP32_HEADING
     return f"""# {entry.id}
 
-| reading | fp32 (model.onnx) | INT8 (model_int8.onnx) |
+| reading | {own} | INT8 (model_int8.onnx) |
 |---|---:|---:|
 | mAP50-95, COCO metric, sealed val split | {quality.map50_95:.4f}{beside} | {quality.int8_map50_95:.4f} |
 | latency in ms, median (p95), ONNX Runtime, CPU, 1 thread, batch 1 | {fp32_time} | {int8_time} |
@@ -121,7 +123,7 @@ def _stages(quality: Quality) -> str:
     if quality.preprocess_ms is None or quality.postprocess_ms is None:
         return ""
     return (
-        f"One image in fp32: {quality.preprocess_ms:.2f} ms to make it ready, {quality.network_ms:.2f} ms in the "
+        f"One image: {quality.preprocess_ms:.2f} ms to make it ready, {quality.network_ms:.2f} ms in the "
         f"network, {quality.postprocess_ms:.2f} ms to pick its boxes."
     )
 
