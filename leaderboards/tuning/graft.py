@@ -6,7 +6,7 @@ cannot make good, a short fine-tuning does. The result is a parent like any othe
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -81,8 +81,8 @@ def make_parent(
 
 def graft_recipe(tuning: FinetuneRecipe, /, *, epochs: int) -> TrainingRecipe:
     """Return how a backbone is grafted in a run that fine-tunes by `tuning`: on the same images, from scratch."""
-    shared = {name: value for name, value in asdict(tuning).items() if name not in ("distill", "epochs", "lr")}
-    return TrainingRecipe(epochs=epochs, lr=LR, **shared)
+    shared = {field.name: getattr(tuning, field.name) for field in fields(TrainingRecipe)}
+    return TrainingRecipe(**{**shared, "epochs": epochs, "lr": LR})
 
 
 def graft(

@@ -6,7 +6,13 @@ from leaderboards.benchmarks.networks import NETWORKS
 LEAST_BLOCKS = 15  # YOLOv3-tiny, the plainest, has so many convolutions that no output needs whole
 
 
-@pytest.mark.parametrize("name", [name for name in NETWORKS if not name.endswith("s")])
+SLOW = ("yolov9t", "yolov10n", "yolo12n", "yolo26n")  # half a minute to two each
+NANO = [name for name in NETWORKS if not name.endswith("s")]
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in NANO]
+)
 def test_every_block_of_every_family_is_cut_exactly_and_the_halved_network_trains(name: str) -> None:
     record = cutting(networks=name)
     (row,) = record.rows

@@ -11,6 +11,7 @@ from spaces.importance import Importance
 from spaces.threads import one_thread
 
 
+@pytest.mark.slow
 def test_both_calibrations_judge_the_same_candidates(recipe: Recipe, tmp_path: Path) -> None:
     short = {"finetune_epochs": 1, "batch": 4, "workers": 1, "importance": Importance.L1}
     with one_thread():
