@@ -96,7 +96,7 @@ def widened(bids: Bids, choice: Choice, is_fixed: Flags, /, *, rng: np.random.Ge
     while True:
         uses = bids.after(choice).max(0, initial=0.0)
         gains = bids.gains(choice)
-        is_open = (gains > 0) & (uses <= 1) & ~is_fixed[:, None]
+        is_open = (gains > 0) & (uses <= 1 - LEAST) & ~is_fixed[:, None]  # what is added up anew may round up
         if not is_open.any():
             return choice
         choice = _stepped(choice, is_open, gains / np.maximum(uses - use, LEAST), rng)

@@ -158,14 +158,14 @@ def _trial(plan: Plan, inputs: Inputs) -> Trial:
 
 
 def _make(plan: Plan, inputs: Inputs) -> None:
-    """Run `plan` with the study that all runs of its seed and importance share."""
+    """Run `plan` with the study that all runs of its seed and importance share, where a run has one."""
     recipe, problem = plan.recipe, analyse(plan.recipe, inputs)
     shared = recipe.folder.parent / "studies" / f"{recipe.importance}-seed{recipe.seed}"
     if not (shared / STUDY).exists():
         shared.mkdir(parents=True, exist_ok=True)
         make_workshop(recipe, problem, folder=shared)
     recipe.folder.mkdir(parents=True, exist_ok=True)
-    if not (recipe.folder / STUDY).exists():
+    if (shared / STUDY).exists() and not (recipe.folder / STUDY).exists():
         _copy_whole(shared / STUDY, recipe.folder / STUDY)
     run(recipe, problem, Silent())
 

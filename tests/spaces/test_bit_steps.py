@@ -79,3 +79,9 @@ def test_fixed_layers_stay() -> None:
 def test_without_pressure_each_layer_has_its_cheapest_option() -> None:
     loose = bids(1, room=10.0)
     assert (priced(loose) == 3).all()
+
+
+def test_a_limit_that_a_step_would_meet_to_the_last_bit_is_not_exceeded_by_rounding() -> None:
+    uses = np.array([[[0.1, 0.2], [0.1, 0.7], [0.1, 0.1]]])  # .2 + .7 + .1 added in this order is 1 + 2e-16 or 1
+    offered = Bids(np.array([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0]]), uses)
+    assert offered.use(widened(offered, np.zeros(3, np.int64), np.zeros(3, bool))) <= 1
