@@ -17,6 +17,7 @@ from leaderboards.benchmarks.comparison import CONTROLS, DEFAULT, Trial, holds, 
 from leaderboards.benchmarks.record import Record
 from leaderboards.benchmarks.setting import command, read_count, read_shares, recipe_of
 from leaderboards.prepare import Inputs, analyse, load_inputs
+from leaderboards.recipes.demands import check_demands
 from leaderboards.recipes.recipe import EMBEDDED, Recipe, run_folder
 from leaderboards.reports.across import read_across
 from leaderboards.reports.across_report import publish_across
@@ -27,6 +28,7 @@ from leaderboards.studies import STUDY, make_workshop
 from spaces.errors import BadInput, NothingFeasible, OutOfReach
 
 STRATEGIES: tuple[str, ...] = get_args(Recipe.model_fields["strategy"].annotation)
+MANY = ("candidates=", "front=")  # keys that a control has no use for: it makes one row
 ALL = "all"
 TARGET = 0.5
 
@@ -90,6 +92,7 @@ def methods(
     plans = list(_plans(data, read_names(strategies), shares, range(n_seeds), _Setting(words, out)))
     inputs = {seed: load_inputs(plan.recipe) for seed, plan in _first_of_seed(plans).items()}
     for plan in plans:  # before any of them begins
+        check_demands(plan.recipe)
         check_folder(plan.recipe, inputs[plan.recipe.seed])
     trials = [_trial(plan, inputs[plan.recipe.seed]) for plan in plans]
     if len(finished := [plan.recipe.folder for plan, trial in zip(plans, trials, strict=True) if trial.run]) > 1:
@@ -133,11 +136,12 @@ def _plans(data: str, names: Sequence[str], shares: Sequence[float], seeds: rang
     folder = run_folder(setting.out or f"methods-{data}")
     for seed in seeds:
         for name in names:
+            shared = [word for word in setting.words if name not in CONTROLS or not word.startswith(MANY)]
             for share in (None,) if name in CONTROLS else shares:
                 limit = [] if share is None else [f"gflops={100 * share:g}%"]
                 at = "" if share is None else f"-{100 * share:g}"
                 place = f"out={folder / f'{name}{at}-seed{seed}'}"
-                words = [f"strategy={name}", *limit, f"seed={seed}", place, *setting.words]
+                words = [f"strategy={name}", *limit, f"seed={seed}", place, *shared]
                 yield Plan(name, share, recipe_of(data, *words))
 
 

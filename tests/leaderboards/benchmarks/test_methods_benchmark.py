@@ -6,7 +6,7 @@ from scipy.stats import permutation_test
 
 import run_search
 from leaderboards.benchmarks.comparison import NEVER, Trial, fields_of, holds, rows_of, sign_flips, worst_share
-from leaderboards.benchmarks.methods import STRATEGIES, read_names
+from leaderboards.benchmarks.methods import STRATEGIES, _plans, _Setting, read_names
 from leaderboards.reports.past_run import read_past_run
 from spaces.errors import BadInput
 from tests.leaderboards.reports.test_across import write_run
@@ -100,3 +100,9 @@ def test_what_cannot_be_compared_is_refused_in_one_line(
     message = capsys.readouterr().err
     assert told in message
     assert message.count("\n") == 1
+
+
+def test_a_control_makes_one_row_whatever_the_searches_make() -> None:
+    setting = _Setting(["candidates=24", "front=2", "finetune_epochs=1"], "runs")
+    plans = list(_plans("digits", ["informed", "unstructured"], [0.6], range(1), setting))
+    assert [(plan.recipe.candidates, plan.recipe.front) for plan in plans] == [(24, 2), (1, 1)]
