@@ -97,7 +97,9 @@ def methods(
     trials = [_trial(plan, inputs[plan.recipe.seed]) for plan in plans]
     if len(finished := [plan.recipe.folder for plan, trial in zip(plans, trials, strict=True) if trial.run]) > 1:
         publish_across(read_across(finished), plans[0].recipe.folder.parent)
-    given = f"strategies={strategies} budgets={budgets} seeds={seeds} candidates={candidates} front={front} epochs={epochs}"
+    given = (
+        f"strategies={strategies} budgets={budgets} seeds={seeds} candidates={candidates} front={front} epochs={epochs}"
+    )
     given += f" proxy={proxy}" if proxy else ""
     return Record(
         f"methods_{data}",
