@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from evaluators.images import Images
 from spaces.patches import removed_after
-from spaces.quantized import layers_by_name, quantized_layers
+from spaces.quantized import as_float_, layers_by_name, quantized_layers
 from spaces.twin import Network, twin
 
 BATCH = 4  # what all layers make of these images is kept
@@ -57,7 +57,7 @@ def unrounded(network: Network, /) -> Network:
     """Return a copy of a quantized `network` that computes with the float weights behind its own and rounds nothing."""
     copied = twin(network)
     for layer in quantized_layers(copied).values():
-        layer.__class__ = nn.Conv2d if isinstance(layer, nn.Conv2d) else nn.Linear  # type: ignore[assignment]
+        as_float_(layer)
     return copied
 
 

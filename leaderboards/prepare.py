@@ -223,7 +223,8 @@ def _tables(recipe: Recipe, inputs: Inputs, graphs: Mapping[str, _Traced]) -> di
     if not recipe.bits:
         return dict.fromkeys(graphs)
     options = cross_bits(recipe.bits, recipe.activation_bits)
-    images = calibration_images(recipe, inputs.holdout, imgsz=recipe.imgsz)
+    few = recipe.model_copy(update={"calibration_images": MIN_IMAGES})
+    images = calibration_images(few, inputs.holdout, imgsz=recipe.imgsz)
     bare = BitTable(graphs[SAME].graph, options, is_stored=True)
     overhead = bits_overhead(inputs.parent, bare, images, imgsz=recipe.imgsz)
     return {

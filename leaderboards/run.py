@@ -18,6 +18,7 @@ from evaluators.result import Result, Status
 from leaderboards.clock import Clock
 from leaderboards.leaderboard import Leaderboard
 from leaderboards.methods.rounds import check_method, run_method
+from leaderboards.placing import device_of, idle_executor, start_executor
 from leaderboards.prepare import Inputs, Problem, fingerprint
 from leaderboards.recipes.methods import METHODS
 from leaderboards.recipes.recipe import Recipe
@@ -29,15 +30,12 @@ from leaderboards.studies import graft_backbones, make_workshop
 from leaderboards.watcher import Watcher
 from leaderboards.worker import Workshop, make_measure
 from search import on_ray
-from search.executor import Executor, InProcess
 from search.journal import Journal, check_recipe
 from search.loop import search
 from search.pareto import losses, select_spread
 from spaces.backbones.pretrained import read_weight_paths
 from spaces.errors import BadInput, NothingFeasible
 from spaces.files import write_atomic
-
-DEADLINE_S = 600.0  # for one candidate
 
 
 def run(recipe: Recipe, problem: Problem, watcher: Watcher, /) -> Leaderboard:
@@ -114,18 +112,16 @@ def pick_front(results: Sequence[Result], objectives: tuple[Metric, ...], n: int
 def _search(recipe: Recipe, problem: Problem, workshop: Workshop, journal: Journal, watcher: Watcher) -> list[Result]:
     n_known = len(journal.results)
     watcher.stage(f"searching {recipe.candidates} candidates by {recipe.strategy}, {n_known} known already")
-    is_here = recipe.workers == 1 and recipe.ray_address is None
-    device = recipe.torch_device if is_here else recipe.worker_device
-    holdout = problem.inputs.holdout.search
     make = partial(
-        make_measure, workshop, holdout, problem.budget, device=device, proxy=recipe.proxy, rungs=rung_proxies(recipe)
+        make_measure,
+        workshop,
+        problem.inputs.holdout.search,
+        problem.budget,
+        device=device_of(recipe),
+        proxy=recipe.proxy,
+        rungs=rung_proxies(recipe),
     )
-    is_complete = n_known >= recipe.candidates
-    executor: Executor = (
-        InProcess(_no_measure if is_complete else make())
-        if is_here or is_complete
-        else on_ray.RayExecutor(make, workers=recipe.workers, deadline_s=DEADLINE_S, gpus=recipe.gpus_a_worker)
-    )
+    executor = idle_executor() if n_known >= recipe.candidates else start_executor(recipe, make)
     try:
         return search(
             on_ladder(
@@ -196,7 +192,3 @@ def _nearest_miss(results: Sequence[Result], problem: Problem) -> str:
         if name in nearest.readings
     )
     return f"no candidate is within the budget; the nearest is {nearest.candidate.id}: {values}"
-
-
-def _no_measure(job: object) -> Result:
-    raise AssertionError(f"nothing is left to measure, got {job}")

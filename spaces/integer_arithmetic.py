@@ -77,11 +77,6 @@ class Multiplier:
         spare = torch.minimum((mantissa & -mantissa).double().log2().long(), shift)
         return cls(mantissa >> spare, (shift - spare).clamp(max=MOST_SHIFT))
 
-    @property
-    def is_shift(self) -> bool:
-        """Whether all factors are powers of two."""
-        return bool((self.mantissa & (self.mantissa - 1) == 0).all())
-
     def __call__(self, x: Tensor, /) -> Tensor:
         """Return the int64 `x` (B, C, ...), which fit int32, times the factors, halves rounded up."""
         mantissa, shift = (each.view(1, -1, *[1] * (x.ndim - 2)) for each in (self.mantissa, self.shift))

@@ -15,7 +15,7 @@ from spaces.bits import Allocation, Protection, protect
 from spaces.errors import BadInput
 from spaces.folding import fold_bn
 from spaces.patches import removed_after
-from spaces.quantized import QuantizableLayer, layers_by_name, quantize_
+from spaces.quantized import layers_by_name, quantizable, quantize_
 from spaces.ranges import Grid, Histogram, RangeMethod, Samples, fit_grid
 from spaces.twin import twin
 
@@ -73,7 +73,7 @@ class Simulator:
         if len(images) < MIN_IMAGES:
             raise BadInput(f"calibration images must be at least {MIN_IMAGES}, got {len(images)}")
         self.folded = fold_bn(model)
-        self._tensors = tuple(_quantizable(self.folded))
+        self._tensors = tuple(quantizable(self.folded))
         self.layers = layers_by_name(self.folded)
         self._scheme = scheme or Scheme()
         self._protection = protection or Protection()
@@ -135,13 +135,6 @@ def simulate(
 ) -> nn.Module:
     """Return a copy of `model` under `allocation`, its ranges calibrated on `images`; see `Simulator`."""
     return Simulator(model, images, scheme=scheme, protection=protection)(allocation)
-
-
-def _quantizable(model: nn.Module) -> dict[str, QuantizableLayer]:
-    """Return the convolutions and linear layers of `model` by the names of their weights."""
-    return {
-        f"{name}.weight": layer for name, layer in model.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)
-    }
 
 
 @torch.no_grad()

@@ -97,10 +97,21 @@ def quantize_(layer: QuantizableLayer, bits: LayerBits, /, *, weights: Grid, inp
     layer.register_buffer("input_zero_point", inputs.zero_point)
 
 
+def as_float_(layer: QuantizableLayer, /) -> None:
+    """Make `layer` one again that rounds nothing; its weights stay as they are."""
+    layer.__class__ = nn.Conv2d if isinstance(layer, nn.Conv2d) else nn.Linear
+
+
+def quantizable(model: nn.Module, /) -> dict[str, QuantizableLayer]:
+    """Return the convolutions and linear layers of `model` by the names of their weights."""
+    return {
+        f"{name}.weight": layer for name, layer in model.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)
+    }
+
+
 def layers_by_name(model: nn.Module, /) -> dict[str, QuantizableLayer]:
     """Return the convolutions and linear layers of `model` by their short names, as in "2.cv1"."""
-    layers = ((name, layer) for name, layer in model.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear))
-    return {layer_of(f"{name}.weight"): layer for name, layer in layers}
+    return {layer_of(name): layer for name, layer in quantizable(model).items()}
 
 
 def quantized_layers(model: nn.Module, /) -> dict[str, QuantizedLayer]:
@@ -151,7 +162,7 @@ def plain(model: Network, /) -> Network:
         for name in ("bits", "is_weight_symmetric", "is_input_symmetric"):
             delattr(layer, name)
         layer.weight = nn.Parameter(weight)
-        layer.__class__ = nn.Conv2d if isinstance(layer, nn.Conv2d) else nn.Linear  # type: ignore[assignment]
+        as_float_(layer)
     for block in copied.modules():
         if isinstance(block, Conv) and isinstance(getattr(block, "bn", None), nn.Identity):
             del block.bn

@@ -24,21 +24,20 @@ from evaluators.result import Result, Status
 from evaluators.task_losses import by_task
 from leaderboards.methods.stages import (
     Stage,
-    device_of,
-    is_here,
     score_layers,
     study_stage,
     train_stage,
     without_layers,
 )
+from leaderboards.placing import device_of, idle_executor, start_executor
 from leaderboards.prepare import Problem
 from leaderboards.recipes.methods import METHODS
 from leaderboards.recipes.recipe import Recipe
 from leaderboards.strategies import LOWEST_SHARE
 from leaderboards.watcher import Watcher
 from leaderboards.worker import Studied, Workshop
-from search import netadapt, on_ray, pagcp, pruned_yolo, slimming
-from search.executor import Executor, InProcess, Job
+from search import netadapt, pagcp, pruned_yolo, slimming
+from search.executor import Executor, Job
 from search.journal import Journal
 from search.loop import measure_all
 from search.rounds import Decide, Floats, Round, targets_of
@@ -49,7 +48,6 @@ from spaces.errors import BadInput, NothingFeasible
 from spaces.precision import Precision
 from spaces.space import ARITHMETIC_COSTS, Keep, Space
 
-DEADLINE_S = 600.0  # for one candidate
 DECIDE: Mapping[str, Decide] = {
     "slimming": slimming.slim,
     "pruned_yolo": pruned_yolo.prune,
@@ -154,7 +152,7 @@ class _Bench:
         jobs = [Job(self.number + place, candidate) for place, candidate in enumerate(new)]
         if self._executor is None and any(job.number not in self._journal.results for job in jobs):
             self._executor = self._start()
-        executor = self._executor or InProcess(_nothing)
+        executor = self._executor or idle_executor()
         results = measure_all(jobs, executor, self._journal, on_result=self._watcher.on_result)
         self.number += len(new)
         self._known |= {result.candidate: result for result in results}
@@ -213,9 +211,7 @@ def _executor(recipe: Recipe, problem: Problem, studied: Studied) -> Executor:
         precision=recipe.precision,
         device=device_of(recipe),
     )
-    if is_here(recipe):
-        return InProcess(make())
-    return on_ray.RayExecutor(make, workers=recipe.workers, deadline_s=DEADLINE_S, gpus=recipe.gpus_a_worker)
+    return start_executor(recipe, make)
 
 
 def make_round_measure(
@@ -247,7 +243,3 @@ def make_round_measure(
 def _miss(result: Result, around: Round) -> str:
     use = around.use(around.space.decode(result.candidate))
     return f"the last round ends at {use:.1%} of the limits with {result.candidate.id}; more rounds may help"
-
-
-def _nothing(job: object) -> Result:
-    raise AssertionError(f"nothing is left to measure, got {job}")

@@ -11,6 +11,7 @@ from ultralytics.nn.tasks import DetectionModel
 
 from evaluators.dataset import Sample
 from leaderboards.methods.thinning import Report, StageRecipe, make_stage
+from leaderboards.placing import device_of, is_here
 from leaderboards.prepare import Problem
 from leaderboards.recipes.methods import METHODS
 from leaderboards.recipes.recipe import Recipe
@@ -53,16 +54,6 @@ def train_stage(
         if error := _train_here(task, name, watcher) if is_here(recipe) else _train_there(recipe, task, name, watcher):
             raise BadInput(f"strategy={recipe.strategy}: {name} could not be trained: {error}")
     return load_detector(folder / str(name))[0]
-
-
-def device_of(recipe: Recipe, /) -> str:
-    """Return the device of the rounds of `recipe`, as what runs them sees it."""
-    return recipe.torch_device if is_here(recipe) else recipe.worker_device
-
-
-def is_here(recipe: Recipe, /) -> bool:
-    """Return whether the rounds of `recipe` run in this process."""
-    return recipe.workers == 1 and recipe.ray_address is None
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,11 @@
 """One small problem, prepared as the command line does it, for every test that needs a real one."""
 
-import pytest
+from collections.abc import Iterator
 
+import pytest
+import torch
+
+from evaluators.dataset import Sample, load_dataset
 from leaderboards.prepare import Problem, prepare
 from leaderboards.recipes.recipe import Recipe, read_recipe
 from spaces.candidate import Candidate
@@ -27,3 +31,26 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
 def problem(recipe: Recipe) -> Problem:
     """Return what `recipe` states."""
     return prepare(recipe)
+
+
+@pytest.fixture(scope="session")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> tuple[Sample, ...]:
+    """Five small noisy images with a box each."""
+    return load_dataset(write_dataset(tmp_path_factory.mktemp("tiny"), n_train=5)).train
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Train on one thread: networks this small only wait for a second one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    """Give the other tests their threads back: a worker measures on one."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)

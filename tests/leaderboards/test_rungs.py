@@ -13,8 +13,9 @@ from search.journal import Journal
 from search.ladder import RUNG
 from spaces.base import SAME
 from spaces.build import Recovery
-from tests.leaderboards.test_worker import threads  # noqa: F401 (a fixture)
 from tests.spaces.networks import study_without_images
+
+pytestmark = pytest.mark.usefixtures("threads")
 
 
 class Silent:

@@ -1,8 +1,6 @@
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-import torch
 
 from evaluators.budget import Budget
 from evaluators.device_file import DeviceFile, Rates
@@ -15,13 +13,7 @@ from spaces.base import SAME
 from spaces.build import Recovery
 from tests.spaces.networks import study_without_images
 
-
-@pytest.fixture(autouse=True)
-def threads() -> Iterator[None]:
-    """Give the other tests their threads back: a worker measures on one."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("threads")
 
 
 @pytest.fixture(scope="module")

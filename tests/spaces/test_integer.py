@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from spaces.bits import LayerBits, Protection
 from spaces.errors import BadInput
 from spaces.integer import IntegerDetector
-from spaces.integer_arithmetic import decode
+from spaces.integer_arithmetic import Multiplier, decode
 from spaces.integer_steps import Convolution, Lookup, Step, Sum
 from spaces.quantize import MIN_IMAGES, Scheme, Simulator
 from spaces.ranges import RangeMethod
@@ -115,13 +115,17 @@ def test_a_tensor_that_a_sum_reads_keeps_eight_bits(four_by_shifts: IntegerDetec
     assert all(grid.highest == 255 for step in sums if isinstance(step, Sum) for grid in step.read)
 
 
+def is_shift(multiplier: Multiplier) -> bool:
+    return bool((multiplier.mantissa & (multiplier.mantissa - 1) == 0).all())
+
+
 def test_with_powers_of_two_every_rescaling_is_a_shift(four_by_shifts: IntegerDetector, eight: IntegerDetector) -> None:
     steps = [step for step in of_kind(four_by_shifts, Convolution) if isinstance(step, Convolution)]
     multipliers = [multiplier for step in steps if (multiplier := step.multiplier()) is not None]
-    assert all(multiplier.is_shift for multiplier in multipliers)
+    assert all(is_shift(multiplier) for multiplier in multipliers)
     assert all(float(step.made.scale.log2()) % 1 == 0 for step in four_by_shifts.steps.values() if step.made)
     others = [step.multiplier() for step in of_kind(eight, Convolution) if isinstance(step, Convolution)]
-    assert not any(multiplier.is_shift for multiplier in others if multiplier)
+    assert not any(is_shift(multiplier) for multiplier in others if multiplier)
 
 
 def test_a_table_holds_the_function_of_every_code(eight: IntegerDetector) -> None:

@@ -25,12 +25,10 @@ def test_a_multiplier_rounds_the_exact_product_by_its_own_fraction_half_up(x: in
 
 def test_a_factor_that_is_a_power_of_two_is_a_shift_alone() -> None:
     multiplier = Multiplier.of(torch.tensor([0.125, 1.0, 4.0]))
-    assert multiplier.is_shift
     assert multiplier.mantissa.tolist() == [1, 1, 4]
     assert multiplier.shift.tolist() == [3, 0, 0]
     # 12 / 8 = 1.5 and -12 / 8 = -1.5, halves up
     assert multiplier(torch.tensor([[12, 7, 3], [-12, -7, -3]])).tolist() == [[2, 7, 12], [-1, -7, -12]]
-    assert not Multiplier.of(torch.tensor([0.125, 0.3])).is_shift
 
 
 def test_a_factor_too_small_for_any_sum_makes_zero() -> None:

@@ -1,6 +1,6 @@
 """Whole methods on the tiny detector, in this process: two or three rounds of one epoch of four images."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,15 +20,7 @@ from spaces.errors import BadInput
 from spaces.space import Space
 
 SHARE = 0.94  # of the MACs: some steps away, not many
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Train on one thread: networks this small only wait for a second one."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Silent:

@@ -1,5 +1,5 @@
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,15 +17,7 @@ from tests.leaderboards.tuning.test_finetune import Stopped, assert_equal, ignor
 from tests.spaces.networks import detector
 
 RECIPE = StageRecipe(epochs=1, imgsz=64, batch=2, distill=0.0, sparsity=0.01)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Train on one thread: networks this small only wait for a second one."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 import copy
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,29 +10,14 @@ import torch
 from torch import nn
 from ultralytics.nn.tasks import DetectionModel
 
-from evaluators.dataset import Sample, load_dataset
+from evaluators.dataset import Sample
 from leaderboards.tuning.finetune import FinetuneRecipe, default_lr, finetune
 from spaces.masks import Granularity, Mask, kept, weighted_layers
-from tests.evaluators.tiny import write_dataset
 from tests.spaces.networks import detector
 from tests.spaces.yolov5.tiny import tiny
 
 RECIPE = FinetuneRecipe(epochs=2, imgsz=64, batch=2)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Train on one thread: networks this small only wait for a second one."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def samples(tmp_path_factory: pytest.TempPathFactory) -> tuple[Sample, ...]:
-    """Five small noisy images with a box each."""
-    return load_dataset(write_dataset(tmp_path_factory.mktemp("tiny"), n_train=5)).train
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Stopped(Exception):

@@ -1,5 +1,5 @@
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 
@@ -21,13 +21,7 @@ from spaces.masks import share_of_zeros, weighted_layers
 from spaces.quantized import allocation_of
 from tests.spaces.networks import study_without_images
 
-
-@pytest.fixture(autouse=True)
-def threads() -> Iterator[None]:
-    """Give the other tests their threads back: a worker measures on one."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("threads")
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,5 @@
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -9,33 +9,18 @@ import pytest
 import torch
 from ultralytics.nn.tasks import DetectionModel
 
-from evaluators.dataset import Sample, load_dataset
+from evaluators.dataset import Sample
 from leaderboards.tuning.finetune import FinetuneRecipe
 from leaderboards.tuning.graft import FLOOR, graft, graft_recipe, make_parent
 from leaderboards.tuning.training import TrainingRecipe
 from spaces.backbones.swap import Backbone, swap_backbone
-from tests.evaluators.tiny import write_dataset
 from tests.leaderboards.tuning.test_finetune import Stopped, assert_equal, ignore, stop_after
 from tests.spaces.networks import detector
 
 NAME = "mobilenetv3_small"
 RECIPE = TrainingRecipe(epochs=2, imgsz=64, batch=2, lr=3e-3)
 TUNING = FinetuneRecipe(epochs=2, imgsz=64, batch=2)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Train on one thread: networks this small only wait for a second one."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def samples(tmp_path_factory: pytest.TempPathFactory) -> tuple[Sample, ...]:
-    """Five small noisy images with a box each."""
-    return load_dataset(write_dataset(tmp_path_factory.mktemp("tiny"), n_train=5)).train
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def grafted(
