@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from leaderboards.benchmarks.ablation import ablation
 from leaderboards.benchmarks.allocation import allocation
 from leaderboards.benchmarks.bit_sensitivity import bit_sensitivity
 from leaderboards.benchmarks.calibration import calibration
@@ -42,6 +43,7 @@ BENCHMARKS: Mapping[str, Callable[..., Record]] = {
     "evaluation": evaluation,
     "eagleeye_calibration": eagleeye_calibration,
     "granularity": granularity,
+    "ablation": ablation,
     "calibration": calibration,
     "allocation": allocation,
     "bit_sensitivity": bit_sensitivity,

@@ -24,6 +24,7 @@ class Trial:
     """One run of one strategy.
 
     Attributes:
+        strategy: its name, or that of another setting that is compared with the default.
         share: of the parent's MACs that it might keep; None for a control.
         run: None if nothing came of it, for the reason in `error`.
     """
@@ -162,7 +163,7 @@ def _row(name: str, field: Field, trials: Sequence[Trial]) -> dict[str, Cell]:
         "tuning_seconds": mean(trial.tuning_seconds for trial in mine),
     }
     row |= _volumes(name, field)
-    row |= _chance(name, trials)
+    row |= chance(name, trials)
     return row | {"error": next((trial.error for trial in mine if trial.error), "")}
 
 
@@ -176,7 +177,7 @@ def _volumes(name: str, field: Field) -> dict[str, Cell]:
     }
 
 
-def _chance(name: str, trials: Sequence[Trial]) -> dict[str, Cell]:
+def chance(name: str, trials: Sequence[Trial], /) -> dict[str, Cell]:
     """Return the mean lead of the default in mAP over all budgets and seeds, and how likely it is by chance."""
     scores = {(t.strategy, t.share, t.seed): t.map50_95 for t in trials if t.map50_95 is not None}
     pairs = [(scores.get((DEFAULT, share, seed)), score) for (who, share, seed), score in scores.items() if who == name]
