@@ -1,7 +1,8 @@
 """NSGA-II: the front breeds, the budget comes first.
 
-The first generation ranges from uniform width to independent widths: on the digits parent at half the MACs uniform
-draws keep .35 to .39 mAP before any training and independent ones .12 to .33, but only these can be better.
+Half of the draws and of the children use the limits up, the others smaller budgets. The first generation ranges from
+uniform width to independent widths: on the digits parent at half the MACs uniform draws keep .35 to .39 mAP before any
+training and independent ones .12 to .33, but only these can be better.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,12 +14,11 @@ from evaluators.budget import Budget
 from evaluators.metric import Metric
 from evaluators.result import Result, Status
 from search.pareto import crowding, losses, rank
-from search.random_search import Sampled, draw_new, spread_draw
+from search.random_search import Sampled, draw_new, spread_limits
 from spaces.candidate import Candidate
 from spaces.errors import BadInput
 
 DIVERSITY = 0.8  # the widest spread of widths in the first generation, of which each draw takes a random share
-FILLED = 0.3  # of the children are widened to the limits: a budget left unused is rarely the best of its kind
 
 
 class Breeding(Sampled, Protocol):
@@ -61,7 +61,8 @@ class NSGA2:
         budget: all limits, also on what is measured; what is over it ranks behind. By default `limits`.
         objectives: what is traded off; every DONE result must have their readings.
         population: how many parents are kept, and the size of a generation.
-        spread: the first generation's lowest budget as a fraction of the limits, in (0, 1].
+        spread: the lowest budget of a draw or child as a fraction of the limits, in (0, 1]; half of them have the
+            limits themselves.
         crossover: the probability that a child has two parents; another child is a mutant of one.
 
     Raises:
@@ -112,16 +113,14 @@ class NSGA2:
         self._parents = [self._told[index].candidate for index in order[: self.generation]]
 
     def _draw(self, rng: np.random.Generator) -> Candidate:
+        limits = spread_limits(self._space, rng, limits=self._limits, spread=self._spread)
         if not self._parents:
-            return spread_draw(
-                self._space, rng, limits=self._limits, spread=self._spread, diversity=DIVERSITY * float(rng.random())
-            )
-        child = self._tournament(rng)
+            return self._space.sample(rng, limits=limits, diversity=DIVERSITY * float(rng.random()))
+        parent = self._tournament(rng)
         if rng.random() < self._crossover:
-            child = self._space.cross(child, self._tournament(rng), rng, limits=self._limits)
-        else:
-            child = self._space.mutate(child, rng, limits=self._limits)
-        return self._space.fill(child, rng, limits=self._limits) if rng.random() < FILLED else child
+            child = self._space.cross(parent, self._tournament(rng), rng, limits=self._limits)
+            return self._space.fill(child, rng, limits=limits) if limits is self._limits else child
+        return self._space.mutate(parent, rng, limits=limits)
 
     def _tournament(self, rng: np.random.Generator) -> Candidate:
         """Return the better of two random parents; they lie in order, so it is the one that lies first."""

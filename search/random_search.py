@@ -10,10 +10,15 @@ from spaces.candidate import Candidate
 from spaces.errors import BadInput, OutOfReach
 
 TRIES = 100  # draws after which a repeated candidate is accepted: the space may hold no other
+ON_LIMITS = 0.5  # of the proposals of a search for a front: whoever has a budget wants the best that uses it up
 
 
 class Sampled(Protocol):
     """A space that can be drawn from."""
+
+    def check(self, limits: Mapping[str, float], /) -> None:
+        """Raise OutOfReach if no candidate meets `limits`."""
+        ...
 
     def sample(self, rng: np.random.Generator, /, *, limits: Mapping[str, float], diversity: float = 1.0) -> Candidate:
         """Return a random candidate that uses its tightest limit and exceeds none; `diversity` 0 is uniform width."""
@@ -21,11 +26,11 @@ class Sampled(Protocol):
 
 
 class RandomSearch:
-    """Draws candidates on budget, or log-uniformly over a range of budgets so that a front appears.
+    """Draws candidates on budget, or half of them over a range of smaller budgets so that a front appears.
 
     Args:
         limits: upper limits by metric name.
-        spread: the lowest target as a fraction of the limits, in (0, 1]; 1 draws exactly on budget.
+        spread: the lowest budget as a fraction of the limits, in (0, 1]; 1 draws exactly on budget.
 
     Raises:
         BadInput: `spread` outside (0, 1].
@@ -48,32 +53,33 @@ class RandomSearch:
         Raises:
             OutOfReach: no candidate of the space meets the limits.
         """
-        return draw_new(
-            lambda: spread_draw(self._space, rng, limits=self._limits, spread=self._spread), asked=self._asked
-        )
+        return draw_new(lambda: self._draw(rng), asked=self._asked)
 
     def tell(self, results: Sequence[Result], /) -> None:
         """Learn nothing."""
 
+    def _draw(self, rng: np.random.Generator) -> Candidate:
+        return self._space.sample(rng, limits=spread_limits(self._space, rng, limits=self._limits, spread=self._spread))
 
-def spread_draw(
-    space: Sampled, rng: np.random.Generator, /, *, limits: Mapping[str, float], spread: float, diversity: float = 1.0
-) -> Candidate:
-    """Return a draw on `limits` times a factor that is log-uniform in (spread, 1].
 
-    Factors below the space's reach are drawn again; after `TRIES` of them the draw is on `limits` themselves.
+def spread_limits(
+    space: Sampled, rng: np.random.Generator, /, *, limits: Mapping[str, float], spread: float
+) -> Mapping[str, float]:
+    """Return `limits`, or half of the time `limits` times a factor that is log-uniform in (spread, 1].
 
-    Raises:
-        OutOfReach: no candidate of the space meets `limits`.
+    Factors below the space's reach are drawn again; after `TRIES` of them it is `limits` too.
     """
+    if rng.random() < ON_LIMITS:
+        return limits
     for _ in range(TRIES):
         factor = spread ** rng.random()
+        scaled = {name: limit * factor for name, limit in limits.items()}
         try:
-            scaled = {name: limit * factor for name, limit in limits.items()}
-            return space.sample(rng, limits=scaled, diversity=diversity)
+            space.check(scaled)
         except OutOfReach:
             continue
-    return space.sample(rng, limits=limits, diversity=diversity)
+        return scaled
+    return limits
 
 
 def draw_new(draw: Callable[[], Candidate], /, *, asked: set[Candidate]) -> Candidate:

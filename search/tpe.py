@@ -18,7 +18,7 @@ from optuna.trial import TrialState, create_trial
 from evaluators.budget import Budget
 from evaluators.metric import Metric
 from evaluators.result import Result, Status
-from search.random_search import Sampled, draw_new, spread_draw
+from search.random_search import Sampled, draw_new, spread_limits
 from spaces.candidate import Candidate
 from spaces.errors import BadInput, OutOfReach
 from spaces.space import Gene
@@ -132,7 +132,8 @@ class TPE:
         diversity = DIVERSITY * float(rng.random())
         proposed = self._proposed(int(rng.integers(2**32)))
         if self._n_told < N_FIRST:
-            candidate = spread_draw(self._space, rng, limits=self._limits, spread=self._spread, diversity=diversity)
+            limits = spread_limits(self._space, rng, limits=self._limits, spread=self._spread)
+            candidate = self._space.sample(rng, limits=limits, diversity=diversity)
         else:
             base = str(proposed.get(BASE, next(iter(self._widths))))
             shares = {name: float(value) for name, value in proposed.items() if name != BASE}

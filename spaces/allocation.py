@@ -41,6 +41,10 @@ class InformedSpace:
             self._options[row, : n_options[row]] = gene.options
             self._losses[row, : n_options[row]] = loss[gene.size - np.array(gene.options)]
 
+    def check(self, limits: Mapping[str, float], /) -> None:
+        """Raise OutOfReach if no candidate of the space meets `limits`."""
+        self._space.check(limits)
+
     def loss(self, candidate: Candidate, /) -> float:
         """Return the summed loss of the candidate's blocks."""
         return float(self._losses[np.arange(len(self._widest)), self._places(candidate)].sum())

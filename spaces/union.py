@@ -60,6 +60,10 @@ class Union:
         self._spaces = spaces
         self._bred = bred
 
+    def check(self, limits: Mapping[str, float], /) -> None:
+        """Raise OutOfReach if no candidate of any base meets `limits`; the message gives the interval of the last."""
+        self._reaching(limits)
+
     def sample(self, rng: np.random.Generator, /, *, limits: Mapping[str, float], diversity: float = 1.0) -> Candidate:
         """Return a draw from one of the bases that can meet `limits`, each as likely as the others.
 

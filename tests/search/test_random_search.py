@@ -28,10 +28,12 @@ def test_spread_of_one_is_exactly_on_budget() -> None:
     assert set(costs(40.0, 1.0)) == {40}
 
 
-def test_spread_fills_the_range_evenly_in_its_logarithm() -> None:
+def test_half_of_a_spread_is_on_the_limits_and_half_fills_the_range_evenly_in_its_logarithm() -> None:
     drawn = np.array(costs(64.0, 1 / 16, 200))
     assert drawn.min() < 8 and drawn.max() > 56
-    assert 0.35 < (drawn < 16).mean() < 0.65  # 16 = 64 / sqrt(16), the middle of the logarithms
+    below = drawn[drawn < 64]
+    assert 0.35 < len(below) / len(drawn) < 0.65
+    assert 0.35 < (below < 16).mean() < 0.65  # 16 = 64 / sqrt(16), the middle of the logarithms
 
 
 def test_targets_below_the_reach_are_drawn_again() -> None:
