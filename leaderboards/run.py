@@ -22,7 +22,7 @@ from leaderboards.placing import device_of, idle_executor, start_executor
 from leaderboards.prepare import Inputs, Problem, fingerprint
 from leaderboards.recipes.methods import METHODS
 from leaderboards.recipes.recipe import Recipe
-from leaderboards.reports.publish import SPACE, publish
+from leaderboards.reports.publish import BASE, SPACE, publish
 from leaderboards.rows import finish_rows
 from leaderboards.rungs import on_ladder, rung_proxies
 from leaderboards.strategies import make_strategy, objectives
@@ -34,8 +34,10 @@ from search.journal import Journal, check_recipe
 from search.loop import search
 from search.pareto import losses, select_spread
 from spaces.backbones.pretrained import read_weight_paths
+from spaces.base import SAME
 from spaces.errors import BadInput, NothingFeasible
 from spaces.files import write_atomic
+from spaces.space import Space
 
 
 def run(recipe: Recipe, problem: Problem, watcher: Watcher, /) -> Leaderboard:
@@ -66,6 +68,7 @@ def run(recipe: Recipe, problem: Problem, watcher: Watcher, /) -> Leaderboard:
                 front = pick_front(results, objectives(recipe, problem), recipe.front)
                 if not front:
                     raise NothingFeasible(_nearest_miss(results, problem))
+            _note_bases(workshop, journal)
             finish_rows(recipe, problem, workshop, front, journal, watcher)
     finally:
         on_ray.stop()
@@ -159,15 +162,26 @@ def _settle(recipe: Recipe, problem: Problem, journal: Journal) -> Problem:
     Both decide what is proposed; measured anew, a resumed search would propose other candidates than the journal has.
     """
     if not journal.records(SPACE):
-        blocks = [[gene.name, gene.size] for gene in problem.space.genes]
         notes = [*problem.notes(), *missing_images(recipe, problem.inputs)]
         began = {"limits": dict(problem.limits), "parent": dict(problem.parent_costs)}
-        journal.append(SPACE, {**began, "blocks": blocks, "notes": notes})
+        journal.append(SPACE, {**began, "blocks": _blocks(problem.space), "notes": notes})
     facts = journal.records(SPACE)[0]
     limits, costs = facts["limits"], facts.get("parent", problem.parent_costs)  # older runs have none
     assert isinstance(limits, Mapping)
     assert isinstance(costs, Mapping)
     return replace(problem, limits=limits, parent_costs=costs)
+
+
+def _note_bases(workshop: Workshop, journal: Journal) -> None:
+    """Write down once which blocks each base but the parent has: the report shows its candidates by them."""
+    known = {SAME, *(record["name"] for record in journal.records(BASE))}
+    for name, studied in workshop.bases.items():
+        if name not in known:
+            journal.append(BASE, {"name": name, "blocks": _blocks(studied.base.space)})
+
+
+def _blocks(space: Space) -> list[tuple[str, int]]:
+    return [(gene.name, gene.size) for gene in space.genes]
 
 
 def _identity(recipe: Recipe, inputs: Inputs) -> dict[str, object]:

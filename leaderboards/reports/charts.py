@@ -4,7 +4,7 @@ Foreign text is escaped before Plotly gets it, as Plotly reads some HTML in labe
 """
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import plotly.graph_objects as go
@@ -27,8 +27,12 @@ from leaderboards.reports.chart_style import (
 )
 from leaderboards.reports.table import ranks_of
 from leaderboards.reports.wording import one_line
+from spaces.base import SAME
+from spaces.candidate import Candidate
 
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "x", "star", "hexagon", "triangle-down", "pentagon")
+
+Blocks = Sequence[tuple[str, int]]  # name and channels of each block of a base, in the order of the network
 
 
 class Axis(NamedTuple):
@@ -128,18 +132,23 @@ def progress(board: Leaderboard, results: Sequence[Result], /) -> str:
     return to_html(figure, "progress", x="candidate, in order of proposal", y=f"{metric.title} (proxy), best so far")
 
 
-def widths(board: Leaderboard, blocks: Sequence[tuple[str, int]], /) -> str:
-    """Return which fraction of each block (name, channels) each candidate keeps, as a heat map."""
-    ranks, sizes = ranks_of(board), dict(blocks)
-    rows = [entry for entry in board.rows if entry.quality and set(dict(entry.candidate.picks)) <= set(sizes)]
-    kept = [[(dict(entry.candidate.picks).get(name, size), size) for name, size in blocks] for entry in rows]
+def widths(board: Leaderboard, blocks: Blocks, bases: Mapping[str, Blocks], /) -> str:
+    """Return which fraction of each of the parent's `blocks` each candidate keeps, as a heat map.
+
+    Args:
+        bases: the blocks of the other bases, by name; a base that is not among them is not shown.
+    """
+    ranks, known = ranks_of(board), {SAME: dict(blocks), **{base: dict(own) for base, own in bases.items()}}
+    shown = {base for base, own in known.items() if own.keys() & dict(blocks)}
+    rows = [entry for entry in board.rows if entry.quality and entry.candidate.base in shown]
+    kept = [[(_kept(entry.candidate, known, name), size) for name, size in blocks] for entry in rows]
     names = [html.escape(one_line(name, width=40)) for name, _ in blocks]
     figure = go.Figure(
         go.Heatmap(
-            z=[[keep / size for keep, size in row] for row in kept],
+            z=[[None if keep is None else keep / size for keep, size in row] for row in kept],
             x=names, y=[f"{ranks[entry.id]}  {html.escape(entry.id[:10])}" for entry in rows],
             customdata=[[f"{keep} of {size} channels" for keep, size in row] for row in kept],
-            colorscale=SHADES, zmin=0, zmax=1, xgap=1, ygap=2,
+            colorscale=SHADES, zmin=0, zmax=1, xgap=1, ygap=2, hoverongaps=False,
             colorbar={**colourbar(), "tickformat": ".0%", "tickvals": [0, 0.5, 1]},
             hovertemplate="%{y}<br>block %{x}<br>%{customdata} (%{z:.0%})<extra></extra>",
         )
@@ -147,6 +156,11 @@ def widths(board: Leaderboard, blocks: Sequence[tuple[str, int]], /) -> str:
     figure.update_yaxes(autorange="reversed", type="category", showline=False)
     figure.update_xaxes(type="category", tickangle=-90, tickfont={"size": 9}, showticklabels=len(blocks) <= 100)
     return to_html(figure, "widths", x="block, from the image to the outputs", y="", height=150 + 34 * len(rows))
+
+
+def _kept(candidate: Candidate, known: Mapping[str, Mapping[str, int]], block: str) -> int | None:
+    """Return how many channels of `block` the candidate has; None where its base has no such block."""
+    return dict(candidate.picks).get(block, known[candidate.base].get(block))
 
 
 def precisions(board: Leaderboard, /) -> str:

@@ -2,7 +2,7 @@
 
 import difflib
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import yaml
 from leaderboards.entry import PARENT, Entry, Quality
 from leaderboards.files.export import export_other
 from leaderboards.leaderboard import Leaderboard
+from leaderboards.reports.charts import Blocks
 from leaderboards.reports.judged_table import LAYERS_LEGEND, in_words, judged_files, worst_layers_text
 from leaderboards.reports.render import escaped, write_markdown
 from leaderboards.reports.report import render_report
@@ -21,6 +22,7 @@ from spaces.files import write_atomic
 
 LIBRARIES = ("torch", "ultralytics", "ray", "onnxruntime", "numpy", "torchvision")
 SPACE = "space"
+BASE = "base"
 FP32_HEADING = "fp32 (model.onnx)"
 NO_PT = 'no model.pt (Ultralytics has no class for this kind of network; `YOLO("model.onnx")` predicts)'
 
@@ -37,7 +39,9 @@ def publish(folder: Path, /) -> Leaderboard:
     write_markdown(board, folder / "leaderboard.md")
     results = [journal.results[number] for number in sorted(journal.results)]
     facts = journal.records(SPACE)[0]
-    report = render_report(board, results, _blocks(facts), recipe, environment(), _notes(facts, journal))
+    bases = {str(facts["name"]): _blocks(facts) for facts in journal.records(BASE)}
+    notes = _notes(facts, journal)
+    report = render_report(board, results, _blocks(facts), bases, recipe, environment(), notes)
     write_atomic(folder / "report.html", report)
     for entry in board.entries:
         if entry.quality is not None and (folder / "models" / entry.id).is_dir():
@@ -146,7 +150,7 @@ def _judged(entry: Entry, board: Leaderboard) -> str:
     return "\n".join([*lines, *([f"\n{LAYERS_LEGEND} {escaped(worst)}."] if worst else [])])
 
 
-def _blocks(facts: Mapping[str, object]) -> Sequence[tuple[str, int]]:
+def _blocks(facts: Mapping[str, object]) -> Blocks:
     blocks = facts["blocks"]
     assert isinstance(blocks, list)
     return [(str(name), int(size)) for name, size in blocks]

@@ -16,6 +16,7 @@ from evaluators.result import Result, Status
 from leaderboards.leaderboard import Leaderboard
 from leaderboards.reports import charts, findings, judged_table
 from leaderboards.reports.agreement import agreement, agreement_by_reading
+from leaderboards.reports.charts import Blocks
 from leaderboards.reports.table import tabulate
 from leaderboards.reports.wording import one_line
 
@@ -33,7 +34,8 @@ class Failure(NamedTuple):
 def render_report(
     board: Leaderboard,
     results: Sequence[Result],
-    blocks: Sequence[tuple[str, int]],
+    blocks: Blocks,
+    bases: Mapping[str, Blocks],
     recipe: Mapping[str, object],
     environment: Mapping[str, str],
     notes: Sequence[str],
@@ -43,7 +45,8 @@ def render_report(
     Args:
         board: the rows; its limits are the budget.
         results: of the whole search, in any order.
-        blocks: name and channels of each block of the space, in the order of the network.
+        blocks: those of the parent, in the order of the network.
+        bases: those of the other bases, by name.
         recipe: every resolved setting; nested mappings are flattened.
         environment: versions and the machine, as they are to be printed.
         notes: facts about the calibration, the parent and the space, a sentence each.
@@ -59,7 +62,7 @@ def render_report(
         tiles=findings.tiles(board),
         limits=dict(board.limits),
         sentences=_sentences(board, results),
-        charts=_charts(board, results, blocks),
+        charts=_charts(board, results, blocks, bases),
         readings=agreement_by_reading(board, results),
         has_cloud=bool(charts.scored(results, MAP)),
         n_blocks=len(blocks),
@@ -81,7 +84,9 @@ def _sentences(board: Leaderboard, results: Sequence[Result]) -> dict[str, str]:
     }
 
 
-def _charts(board: Leaderboard, results: Sequence[Result], blocks: Sequence[tuple[str, int]]) -> dict[str, str]:
+def _charts(
+    board: Leaderboard, results: Sequence[Result], blocks: Blocks, bases: Mapping[str, Blocks]
+) -> dict[str, str]:
     """Return the charts as HTML, by the names that the template uses."""
     return {
         **{axis.name: charts.trade_off(board, results, axis) for axis in charts.AXES},
@@ -89,7 +94,7 @@ def _charts(board: Leaderboard, results: Sequence[Result], blocks: Sequence[tupl
         "precisions": charts.precisions(board),
         "explored": charts.explored(board, results),
         "progress": charts.progress(board, results),
-        "widths": charts.widths(board, blocks),
+        "widths": charts.widths(board, blocks, bases),
     }
 
 

@@ -96,6 +96,7 @@ def make_report() -> str:
         make_board(),
         make_results(np.random.default_rng(0)),
         BLOCKS,
+        bases={},
         recipe=recipe,
         environment=environment,
         notes=notes,

@@ -72,7 +72,7 @@ def test_csv_has_the_point_its_shift_and_classes_and_layers_as_json() -> None:
 
 def test_markdown_report_and_card_show_it_where_it_was_measured_and_nowhere_else() -> None:
     board = judged_board()
-    report = render_report(board, [], BLOCKS, recipe={}, environment={}, notes=())
+    report = render_report(board, [], BLOCKS, {}, recipe={}, environment={}, notes=())
     for text in (markdown(board), report):
         assert "Beyond mAP" in text
         assert "cow -0.150" in text
@@ -84,7 +84,7 @@ def test_markdown_report_and_card_show_it_where_it_was_measured_and_nowhere_else
     assert "9.cv2 8.2 dB" in first
     assert HOSTILE not in first
     before = make_board()
-    plain = render_report(before, [], BLOCKS, recipe={}, environment={}, notes=())
+    plain = render_report(before, [], BLOCKS, {}, recipe={}, environment={}, notes=())
     for text in (markdown(before), plain, card(before.rows[0], before)):
         assert "best F1" not in text
 
