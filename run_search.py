@@ -29,6 +29,7 @@ from rich.console import Console
 from leaderboards import benchmarks, profile
 from leaderboards.prepare import analyse, load_inputs, prepare
 from leaderboards.progress import Progress
+from leaderboards.recipes.methods import METHODS
 from leaderboards.recipes.recipe import Recipe, read_limits, read_pairs, read_recipe, run_folder
 from leaderboards.reports.across_report import compare
 from leaderboards.reports.publish import export_row, publish, read_board, read_run
@@ -48,9 +49,9 @@ def search(words: Sequence[str], console: Console, _: bool) -> None:
     inputs = load_inputs(recipe)
     check_folder(recipe, inputs)
     problem = analyse(recipe, inputs)
-    progress = Progress(
-        console, n_candidates=recipe.candidates, proxy_name=recipe.proxy, known=known_results(recipe.folder)
-    )
+    n_candidates = None if recipe.strategy in METHODS else recipe.candidates
+    known = known_results(recipe.folder)
+    progress = Progress(console, n_candidates=n_candidates, proxy_name=recipe.proxy, known=known)
     with progress:
         board = run(recipe, problem, progress)
     write_terminal(board, console)

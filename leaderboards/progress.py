@@ -26,7 +26,7 @@ class Progress:
     """Callbacks of a run that write to `console`; use it as a context manager.
 
     Args:
-        n_candidates: how many the search will have measured at its end.
+        n_candidates: how many the search will have measured at its end; None if it decides that on its way.
         known: those of them that are in the journal already.
         proxy_name: the metric that the search ranks by.
         clock: seconds that only go up.
@@ -36,7 +36,7 @@ class Progress:
         self,
         console: Console,
         *,
-        n_candidates: int,
+        n_candidates: int | None,
         proxy_name: str,
         known: Sequence[Result] = (),
         clock: Callable[[], float] = time.monotonic,
@@ -78,7 +78,8 @@ class Progress:
         if self._console.is_terminal:
             self._show_bar()
         elif self._is_due():
-            self._line(f"  {self._n_done}/{self._n_candidates}, {self._summary()}")
+            of_all = "" if self._n_candidates is None else f"/{self._n_candidates}"
+            self._line(f"  {self._n_done}{of_all}, {self._summary()}")
 
     def on_epoch(self, name: str, readings: Mapping[str, float]) -> None:
         """Show the readings of one finished epoch of the entry `name`; `epoch` counts from 1."""
@@ -94,7 +95,7 @@ class Progress:
             self._best = min(value, known, key=self._proxy.loss)
 
     def _share(self) -> float:
-        return self._n_done / max(self._n_candidates, 1)
+        return 0.0 if self._n_candidates is None else self._n_done / max(self._n_candidates, 1)
 
     def _summary(self) -> str:
         """Return the rate, the best proxy and the failures of the search."""
@@ -108,7 +109,7 @@ class Progress:
     def _is_due(self) -> bool:
         """Return whether a line is due now, and if so take note of it."""
         now, share = self._clock(), self._share()
-        is_last = self._n_done == self._n_candidates  # a method may measure more
+        is_last = self._n_done == self._n_candidates
         is_due = is_last or now - self._last_line >= EVERY_SECONDS or share - self._last_share >= EVERY_SHARE
         if is_due:
             self._last_line, self._last_share = now, share
@@ -125,7 +126,8 @@ class Progress:
             self._bars.remove_task(self._task)
             self._bars.refresh()
             self._task = None
-            self._line(f"  {self._n_done}/{self._n_candidates}, {self._summary()}")
+            of_all = "" if self._n_candidates is None else f"/{self._n_candidates}"
+            self._line(f"  {self._n_done}{of_all}, {self._summary()}")
 
     def _line(self, text: str, *, style: str = "") -> None:
         clean = f"{' ' * (len(text) - len(text.lstrip()))}{one_line(text)}"

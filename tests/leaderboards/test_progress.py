@@ -46,6 +46,16 @@ def test_the_last_candidate_always_has_its_line() -> None:
     assert "1/1" in file.getvalue()
 
 
+def test_a_search_that_decides_how_many_it_measures_counts_alone() -> None:
+    file, clock = io.StringIO(), Clock()
+    with Progress(Console(file=file), n_candidates=None, proxy_name="loss", clock=clock) as progress:
+        progress.on_result(result(0, loss=1.0))
+        clock.now = 5.0
+        progress.on_result(result(1, loss=2.0))
+    (line,) = file.getvalue().splitlines()
+    assert line.startswith("  2, ")
+
+
 def test_a_resumed_search_counts_and_remembers_what_is_known_but_not_in_its_rate() -> None:
     file, clock = io.StringIO(), Clock()
     known = [result(number, loss=2.0) for number in range(9)]
