@@ -8,7 +8,7 @@ their hypervolume flatters them; their rows on val do not.
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, get_args
 
-from leaderboards.benchmarks.comparison import CONTROLS, DEFAULT, holds, rows_of, worst_share
+from leaderboards.benchmarks.comparison import CONTROLS, DEFAULT, Trial, holds, rows_of, worst_share
 from leaderboards.benchmarks.record import Record
 from leaderboards.benchmarks.setting import command, read_count, read_shares, recipe_of
 from leaderboards.benchmarks.trials import Plan, make_trials
@@ -39,8 +39,6 @@ def methods(
 ) -> Record:
     """Return how many evaluations the default needs, of those of the best other strategy, to find as much.
 
-    One leaderboard of all runs, with the curves of their searches, is written to the folder that they lie in.
-
     Args:
         data: digits, or bccd or coco128 where REAL_DATA leads to them.
         strategies: names with commas between them, the default among them.
@@ -49,19 +47,15 @@ def methods(
         front: rows of each search that are fine-tuned.
         epochs: of the fine-tuning of each row.
         proxy: what ranks; the recipe's default unless given.
-        out: a folder for the runs.
+        out: a folder for the runs, and for one leaderboard of them all.
     """
     shares, n_seeds = read_shares("budgets", budgets), read_count("seeds", seeds, least=1)
-    words = [f"candidates={candidates}", f"front={front}", f"finetune_epochs={epochs}", f"workers={workers}"]
-    words += [f"proxy={proxy}"] if proxy else []
+    ranking = [f"proxy={proxy}"] if proxy else []
+    words = [f"candidates={candidates}", f"front={front}", f"finetune_epochs={epochs}", f"workers={workers}", *ranking]
     plans = list(_plans(data, read_names(strategies), shares, range(n_seeds), _Setting(words, out)))
     trials = make_trials(plans)
-    if len(finished := [plan.recipe.folder for plan, trial in zip(plans, trials, strict=True) if trial.run]) > 1:
-        publish_across(read_across(finished), plans[0].recipe.folder.parent)
-    given = (
-        f"strategies={strategies} budgets={budgets} seeds={seeds} candidates={candidates} front={front} epochs={epochs}"
-    )
-    given += f" proxy={proxy}" if proxy else ""
+    _publish(plans, trials)
+    given = [f"strategies={strategies}", f"budgets={budgets}", f"seeds={seeds}", *words[:2], f"epochs={epochs}"]
     return Record(
         f"methods_{data}",
         "evaluations after which the default's hypervolume, mean of the seeds, is the best other strategy's final one, "
@@ -71,8 +65,15 @@ def methods(
         worst_share(trials) <= TARGET and holds(trials),
         rows_of(trials),
         environment(),
-        command("methods", data, given),
+        command("methods", data, " ".join([*given, *ranking])),
     )
+
+
+def _publish(plans: Sequence[Plan], trials: Sequence[Trial]) -> None:
+    """Write the leaderboard of all runs that something came of to the folder that they lie in."""
+    finished = [plan.recipe.folder for plan, trial in zip(plans, trials, strict=True) if trial.run]
+    if len(finished) > 1:
+        publish_across(read_across(finished), finished[0].parent)
 
 
 def read_names(text: str, /) -> list[str]:

@@ -14,7 +14,7 @@ from leaderboards.leaderboard import Leaderboard
 from leaderboards.reports.charts import Blocks
 from leaderboards.reports.judged_table import LAYERS_LEGEND, in_words, judged_files, worst_layers_text
 from leaderboards.reports.render import escaped, write_markdown
-from leaderboards.reports.report import render_report
+from leaderboards.reports.report import Background, render_report
 from search.journal import Journal, Replay
 from spaces.base import SAME, BaseName
 from spaces.errors import BadInput
@@ -40,8 +40,8 @@ def publish(folder: Path, /) -> Leaderboard:
     results = [journal.results[number] for number in sorted(journal.results)]
     facts = journal.records(SPACE)[0]
     bases = {str(facts["name"]): _blocks(facts) for facts in journal.records(BASE)}
-    notes = _notes(facts, journal)
-    report = render_report(board, results, _blocks(facts), bases, recipe, environment(), notes)
+    background = Background(_blocks(facts), bases, recipe, environment(), _notes(facts, journal))
+    report = render_report(board, results, background)
     write_atomic(folder / "report.html", report)
     for entry in board.entries:
         if entry.quality is not None and (folder / "models" / entry.id).is_dir():

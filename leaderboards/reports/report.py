@@ -31,25 +31,35 @@ class Failure(NamedTuple):
     error: str
 
 
+class Background(NamedTuple):
+    """What a report tells of a run beside its rows and its search.
+
+    Attributes:
+        blocks: those of the parent, in the order of the network.
+        bases: those of the other bases, by name.
+        recipe: every resolved setting; nested mappings are flattened.
+        environment: versions and the machine, as they are to be printed.
+        notes: facts about the calibration, the parent and the space, a sentence each.
+    """
+
+    blocks: Blocks
+    bases: Mapping[str, Blocks]
+    recipe: Mapping[str, object]
+    environment: Mapping[str, str]
+    notes: Sequence[str]
+
+
 def render_report(
     board: Leaderboard,
     results: Sequence[Result],
-    blocks: Blocks,
-    bases: Mapping[str, Blocks],
-    recipe: Mapping[str, object],
-    environment: Mapping[str, str],
-    notes: Sequence[str],
+    background: Background,
+    /,
 ) -> str:
     """Return the report of a run as one self-contained HTML document; equal arguments give equal text.
 
     Args:
         board: the rows; its limits are the budget.
         results: of the whole search, in any order.
-        blocks: those of the parent, in the order of the network.
-        bases: those of the other bases, by name.
-        recipe: every resolved setting; nested mappings are flattened.
-        environment: versions and the machine, as they are to be printed.
-        notes: facts about the calibration, the parent and the space, a sentence each.
     """
     failures = _failures(board, results)
     return template("report.html.j2").render(
@@ -62,15 +72,15 @@ def render_report(
         tiles=findings.tiles(board),
         limits=dict(board.limits),
         sentences=_sentences(board, results),
-        charts=_charts(board, results, blocks, bases),
+        charts=_charts(board, results, background),
         readings=agreement_by_reading(board, results),
         has_cloud=bool(charts.scored(results, MAP)),
-        n_blocks=len(blocks),
+        n_blocks=len(background.blocks),
         failures=failures[:MAX_FAILURES],
         n_failures=len(failures),
-        notes=[one_line(note, width=1000) for note in notes],
-        environment=dict(environment),
-        recipe=dict(_flat(recipe)),
+        notes=[one_line(note, width=1000) for note in background.notes],
+        environment=dict(background.environment),
+        recipe=dict(_flat(background.recipe)),
     )
 
 
@@ -84,9 +94,7 @@ def _sentences(board: Leaderboard, results: Sequence[Result]) -> dict[str, str]:
     }
 
 
-def _charts(
-    board: Leaderboard, results: Sequence[Result], blocks: Blocks, bases: Mapping[str, Blocks]
-) -> dict[str, str]:
+def _charts(board: Leaderboard, results: Sequence[Result], background: Background) -> dict[str, str]:
     """Return the charts as HTML, by the names that the template uses."""
     return {
         **{axis.name: charts.trade_off(board, results, axis) for axis in charts.AXES},
@@ -94,7 +102,7 @@ def _charts(
         "precisions": charts.precisions(board),
         "explored": charts.explored(board, results),
         "progress": charts.progress(board, results),
-        "widths": charts.widths(board, blocks, bases),
+        "widths": charts.widths(board, background.blocks, background.bases),
     }
 
 

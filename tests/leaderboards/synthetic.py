@@ -7,7 +7,7 @@ import numpy as np
 from evaluators.result import Result, Status
 from leaderboards.entry import PARENT, Entry, Quality
 from leaderboards.leaderboard import Leaderboard
-from leaderboards.reports.report import render_report
+from leaderboards.reports.report import Background, render_report
 from spaces.candidate import Candidate
 
 HOSTILE = "<script>alert('x')</script><img src=x onerror=alert(1)>"
@@ -95,9 +95,5 @@ def make_report() -> str:
     return render_report(
         make_board(),
         make_results(np.random.default_rng(0)),
-        BLOCKS,
-        bases={},
-        recipe=recipe,
-        environment=environment,
-        notes=notes,
+        Background(BLOCKS, {}, recipe, environment, notes),
     )

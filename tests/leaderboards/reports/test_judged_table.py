@@ -8,7 +8,7 @@ from leaderboards.leaderboard import Leaderboard
 from leaderboards.reports.judged_table import in_words, judged_rows, layer_sentences, worst_classes
 from leaderboards.reports.publish import card
 from leaderboards.reports.render import markdown
-from leaderboards.reports.report import render_report
+from leaderboards.reports.report import Background, render_report
 from leaderboards.tuning.judgement import Judgement
 from tests.leaderboards.synthetic import BLOCKS, HOSTILE, LIMITS, make_board
 
@@ -72,7 +72,7 @@ def test_csv_has_the_point_its_shift_and_classes_and_layers_as_json() -> None:
 
 def test_markdown_report_and_card_show_it_where_it_was_measured_and_nowhere_else() -> None:
     board = judged_board()
-    report = render_report(board, [], BLOCKS, {}, recipe={}, environment={}, notes=())
+    report = render_report(board, [], Background(BLOCKS, {}, {}, {}, ()))
     for text in (markdown(board), report):
         assert "Beyond mAP" in text
         assert "cow -0.150" in text
@@ -84,7 +84,7 @@ def test_markdown_report_and_card_show_it_where_it_was_measured_and_nowhere_else
     assert "9.cv2 8.2 dB" in first
     assert HOSTILE not in first
     before = make_board()
-    plain = render_report(before, [], BLOCKS, {}, recipe={}, environment={}, notes=())
+    plain = render_report(before, [], Background(BLOCKS, {}, {}, {}, ()))
     for text in (markdown(before), plain, card(before.rows[0], before)):
         assert "best F1" not in text
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from evaluators.result import Result, Status
 from leaderboards.leaderboard import Leaderboard
-from leaderboards.reports.report import render_report
+from leaderboards.reports.report import Background, render_report
 from tests.leaderboards.synthetic import BLOCKS, HOSTILE, make_board, make_report, make_results
 
 
@@ -67,7 +67,7 @@ def test_every_section_has_its_heading_and_every_row_its_place() -> None:
 def test_a_run_of_which_nothing_came_still_has_its_report() -> None:
     parent = replace(make_board().parent, quality=None, status=Status.FAILED, error="OSError: x")
     board = Leaderboard([parent], {"latency_ms": 5.0})
-    text = "".join(Page(render_report(board, [], (), {}, recipe={}, environment={}, notes=())).texts)
+    text = "".join(Page(render_report(board, [], Background((), {}, {}, {}, ()))).texts)
     assert "Nothing meets the budget" in text
     assert "Too few" in text
 
@@ -83,7 +83,7 @@ def test_a_search_by_loss_has_its_report_with_a_cloud_of_map_only_if_it_measured
         for result in with_map
     ]
     for results, has_cloud in ((with_map, True), (without, False)):
-        text = "".join(Page(render_report(board, results, BLOCKS, {}, recipe={}, environment={}, notes=())).texts)
+        text = "".join(Page(render_report(board, results, Background(BLOCKS, {}, {}, {}, ()))).texts)
         assert ("searched only" in text) == has_cloud
 
 
@@ -93,7 +93,7 @@ def test_every_reading_of_the_fine_tuned_rows_is_compared() -> None:
         Result(number, entry.candidate, Status.DONE, {"map50_95": 0.1 * number, "block_loss": -0.1 * number}, 1.0)
         for number, entry in enumerate(entry for entry in board.rows if entry.quality)
     ]
-    text = "".join(Page(render_report(board, results, BLOCKS, {}, recipe={}, environment={}, notes=())).texts)
+    text = "".join(Page(render_report(board, results, Background(BLOCKS, {}, {}, {}, ()))).texts)
     assert "mAP lost by its first choice" in text
     assert "sum of the blocks' losses" in text
 
@@ -102,12 +102,12 @@ def test_many_failures_are_counted_but_not_all_listed() -> None:
     failed = [
         replace(r, status=Status.FAILED, readings={}, error="E: x") for r in make_results(np.random.default_rng(0))
     ]
-    text = "".join(Page(render_report(make_board(), failed, BLOCKS, {}, recipe={}, environment={}, notes=())).texts)
+    text = "".join(Page(render_report(make_board(), failed, Background(BLOCKS, {}, {}, {}, ()))).texts)
     assert "71 more are in journal.jsonl" in text  # 120 candidates and 1 entry, 50 shown
 
 
 def test_settings_that_are_no_text_are_shown_as_json() -> None:
     recipe: dict[str, object] = {"limits": {}, "front": None, "names": ["a"], "seed": 0}
-    text = "".join(Page(render_report(make_board(), [], BLOCKS, {}, recipe=recipe, environment={}, notes=())).texts)
+    text = "".join(Page(render_report(make_board(), [], Background(BLOCKS, {}, recipe, {}, ()))).texts)
     assert json.dumps(recipe["names"]) in text
     assert "null" in text
