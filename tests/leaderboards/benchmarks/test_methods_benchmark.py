@@ -65,6 +65,11 @@ def test_half_of_what_random_loses_is_the_most_the_default_may_lose(tmp_path: Pa
     assert holds(trials_of(tmp_path / "c", {"informed": [39], "tpe": [45]}, seeds=1))
 
 
+def test_where_random_is_above_the_parent_the_default_must_be_as_far(tmp_path: Path) -> None:
+    assert holds(trials_of(tmp_path / "a", {"informed": [56], "random": [55]}, seeds=1))
+    assert not holds(trials_of(tmp_path / "b", {"informed": [54], "random": [55]}, seeds=1))
+
+
 def test_sign_flips_are_those_of_scipy_and_say_how_little_few_pairs_can_show() -> None:
     differences = [0.02, 0.03, -0.01, 0.04, 0.02]
     expected = permutation_test((np.array(differences),), np.mean, permutation_type="samples", n_resamples=np.inf)
