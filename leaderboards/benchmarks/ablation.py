@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from statistics import mean, stdev
 
-from leaderboards.benchmarks.comparison import DEFAULT, UNKNOWN, Trial, chance
+from leaderboards.benchmarks.comparison import DEFAULT, Trial, accuracy, chance, search_seconds
 from leaderboards.benchmarks.record import Cell, Record
 from leaderboards.benchmarks.setting import command, read_count, read_shares, recipe_of
 from leaderboards.benchmarks.trials import Plan, make_trials
@@ -67,16 +66,11 @@ def rows_of(trials: Sequence[Trial], /) -> list[dict[str, Cell]]:
 
 def _row(name: str, trials: Sequence[Trial]) -> dict[str, Cell]:
     mine = [trial for trial in trials if trial.strategy == name]
-    scores = [trial.map50_95 for trial in mine if trial.map50_95 is not None]
-    lost = [trial.lost for trial in mine if trial.lost is not None]
-    runs = [trial.run for trial in mine if trial.run is not None]
     return {
         "without": "" if name == DEFAULT else name,
         "instead": " ".join(WITHOUT[name]),
-        "map50_95": mean(scores) if scores else UNKNOWN,
-        "map_sd": stdev(scores) if len(scores) > 1 else UNKNOWN,
-        "map_lost": mean(lost) if lost else UNKNOWN,
-        "search_seconds": mean(max(run.seconds.values(), default=0.0) for run in runs) if runs else UNKNOWN,
+        **accuracy(mine),
+        "search_seconds": search_seconds(mine),
         **chance(name, trials),
         "error": next((trial.error for trial in mine if trial.error), ""),
     }

@@ -152,20 +152,33 @@ def sign_flips(differences: Sequence[float], /) -> tuple[float, float]:
     return float((means >= means[0] * (1 - 1e-9)).mean()), 2.0 / 2**n
 
 
+def accuracy(trials: Sequence[Trial], /) -> dict[str, Cell]:
+    """Return the mean of their mAP, its standard deviation, and the mean that is lost; "-" for what is not known."""
+    scores = [trial.map50_95 for trial in trials if trial.map50_95 is not None]
+    lost = [trial.lost for trial in trials if trial.lost is not None]
+    return {
+        "map50_95": mean(scores) if scores else UNKNOWN,
+        "map_sd": stdev(scores) if len(scores) > 1 else UNKNOWN,
+        "map_lost": mean(lost) if lost else UNKNOWN,
+    }
+
+
+def search_seconds(trials: Sequence[Trial], /) -> Cell:
+    """Return how long their searches took, the mean."""
+    runs = [trial.run for trial in trials if trial.run is not None]
+    return mean(max(run.seconds.values(), default=0.0) for run in runs) if runs else UNKNOWN
+
+
 def _row(name: str, field: Field, trials: Sequence[Trial]) -> dict[str, Cell]:
     mine = [trial for trial in field.trials if trial.strategy == name]
-    scores = [trial.map50_95 for trial in mine if trial.map50_95 is not None]
-    lost = [trial.lost for trial in mine if trial.lost is not None]
     runs = field.runs[name]
     row: dict[str, Cell] = {
         "budget": UNKNOWN if field.share is None else field.share,
         "strategy": name,
-        "map50_95": mean(scores) if scores else UNKNOWN,
-        "map_sd": stdev(scores) if len(scores) > 1 else UNKNOWN,
-        "map_lost": mean(lost) if lost else UNKNOWN,
-        "seeds": len(scores),
+        **accuracy(mine),
+        "seeds": sum(trial.map50_95 is not None for trial in mine),
         "evaluations": mean(len(run.results) for run in runs) if runs else UNKNOWN,
-        "search_seconds": mean(max(run.seconds.values(), default=0.0) for run in runs) if runs else UNKNOWN,
+        "search_seconds": search_seconds(mine),
         "tuning_seconds": mean(trial.tuning_seconds for trial in mine),
     }
     row |= _volumes(name, field)
