@@ -26,16 +26,21 @@ os.environ |= {
 
 from rich.console import Console
 
-from leaderboards import benchmarks, profile
-from leaderboards.prepare import analyse, load_inputs, prepare
-from leaderboards.progress import Progress
-from leaderboards.recipes.methods import METHODS
-from leaderboards.recipes.recipe import Recipe, read_limits, read_pairs, read_recipe, run_folder
-from leaderboards.reports.across_report import compare
-from leaderboards.reports.publish import export_row, publish, read_board, read_run
+from leaderboards import benchmarks
+from leaderboards.files.export_row import export_row
+from leaderboards.recipes.reading import read_pairs, read_recipe
+from leaderboards.recipes.recipe import Recipe
+from leaderboards.recipes.strategy_keys import METHODS
+from leaderboards.reports.across.across_report import compare
+from leaderboards.reports.publish import publish
 from leaderboards.reports.render import write_terminal
-from leaderboards.run import check_folder, known_results, run
-from leaderboards.select import select
+from leaderboards.run_folder import read_board, read_run, run_folder
+from leaderboards.runs import profile
+from leaderboards.runs.inputs import load_inputs
+from leaderboards.runs.prepare import analyse, prepare
+from leaderboards.runs.progress import Progress
+from leaderboards.runs.run import check_folder, known_results, run
+from leaderboards.select import read_limits, select
 from search.loop import interruptible
 from spaces.errors import BadInput, NothingFeasible, UserError
 

@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass, fields
 from typing import Self
 
 from evaluators.result import Status
-from leaderboards.tuning.judgement import Judgement
-from spaces.bits import FLOAT_BITS
+from leaderboards.judgement import Judgement
+from spaces.bits.layer_bits import FLOAT_BITS
 from spaces.candidate import Candidate
 from spaces.errors import BadInput
 

@@ -17,7 +17,7 @@ import pandas as pd
 from evaluators.metric import METRICS, Metric
 from leaderboards.choice import Choice, choices, choose
 from leaderboards.entry import PARENT, Entry, Quality
-from leaderboards.reports.wording import one_line
+from leaderboards.wording import one_line
 from search.pareto import is_front
 from spaces.errors import BadInput
 from spaces.files import write_atomic

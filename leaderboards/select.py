@@ -5,9 +5,12 @@ from typing import NamedTuple
 
 from evaluators.budget import Budget
 from leaderboards.choice import Choice, choices
+from leaderboards.entry import Entry
 from leaderboards.leaderboard import Leaderboard
-from leaderboards.reports.wording import number, one_line, percent
-from spaces.errors import NothingFeasible
+from leaderboards.recipes.reading import read_pairs
+from leaderboards.recipes.recipe import LIMITS, read_amount
+from leaderboards.wording import number, one_line, percent
+from spaces.errors import BadInput, NothingFeasible
 
 
 def select(board: Leaderboard, limits: Mapping[str, float]) -> Choice:
@@ -66,3 +69,22 @@ def _alone(limits: Mapping[str, float], files: Sequence[Choice]) -> str:
         f"{_Miss(name, choice.readings[name], limits[name])} ({choice.entry.id}, {choice.precision})"
         for name, choice in lowest.items()
     )
+
+
+def read_limits(words: Sequence[str], parent: Entry) -> dict[str, float]:
+    """Return the limits among `key=value` words; percentages are of the parent's measured row.
+
+    Raises:
+        BadInput: a word that is no limit.
+    """
+    limits = {}
+    for key, value in read_pairs(words, allowed=LIMITS).items():
+        try:
+            amount = read_amount(value)
+        except ValueError as error:
+            raise BadInput(f"{key}: {error}, got {value!r:.60}") from error
+        if parent.quality is None:
+            raise BadInput(f"{key}: the parent's row failed, so there is nothing to take a percentage of")
+        whole = parent.quality.readings()[key]
+        limits[key] = whole * float(amount[:-1]) / 100 if amount.endswith("%") else float(amount)
+    return limits

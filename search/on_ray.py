@@ -7,22 +7,17 @@ and damaged it starts an empty experiment without an error. The journal and the 
 
 import logging
 import os
-import shutil
 import signal
 import socket
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 import ray
-from ray import cloudpickle, tune
 from ray.actor import ActorHandle
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
-from ray.tune.error import TuneError
-from ray.tune.experiment import Trial
-from ray.tune.progress_reporter import TrialProgressCallback
 
 from evaluators.result import Result
 from search.executor import Job, Measure, failed, guarded
@@ -39,10 +34,7 @@ QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the run, as it does everywhere else
 }
-NOT_SHIPPED = ["runs", "datasets", "build", ".git", ".venv", "*.pt", "*.onnx"]
-
-Report = Callable[[Mapping[str, float]], None]
-Task = Callable[[str, Report], None]
+NOT_SHIPPED = ["/runs", "/datasets", "/build", "/.git", "/.venv", "*.pt", "*.onnx"]
 
 
 def start(address: str | None, workers: int) -> None:
@@ -144,7 +136,7 @@ class RayExecutor:
             if job is None and isinstance(raised, RayTaskError):
                 raise raised.cause from None
             self._deaths[job] += 1
-            error, is_last = _text(raised), self._deaths[job] > RETRIES
+            error, is_last = text_of(raised), self._deaths[job] > RETRIES
         slot.kill()
         slot.prepare()
         if job is None:
@@ -208,81 +200,6 @@ class _Slot:
         self.call = self._worker.prepare.remote()
 
 
-def run_trials(
-    task: Task,
-    names: Sequence[str],
-    *,
-    workers: int,
-    storage: Path,
-    on_report: Callable[[str, Mapping[str, float]], None],
-    gpus: float = 0,
-) -> dict[str, str]:
-    """Return the error text of each name's trial, empty if all went well; one bad trial leaves the others alone.
-
-    Args:
-        task: called as `task(name, report)`; tried again once if it fails, to go on from its own checkpoint.
-        names: what each trial is called, each once.
-        workers: how many trials run at a time, each on one CPU.
-        storage: a folder that all workers share, for Tune's files; its `tune` is emptied first.
-        on_report: gets the name and the readings, in this process.
-        gpus: of each trial.
-    """
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the errors are in what is returned
-    shutil.rmtree(storage / "tune", ignore_errors=True)
-    log = _Log(on_report)
-    error = "CRASH: the trial did not end"
-    for _ in range(2):  # a trial that runs out of memory ends the whole `fit`: the others get a second one
-        if left := [name for name in names if name not in log.outcomes]:
-            try:
-                _tuner(task, left, log, workers=workers, storage=storage, gpus=gpus).fit()
-            except (RuntimeError, OSError, EOFError, TuneError) as broken:
-                error = _text(broken)
-    shutil.rmtree(storage / "tune", ignore_errors=True)
-    return {name: log.outcomes.get(name, error) for name in names}
-
-
-class _Log(TrialProgressCallback):  # type: ignore[misc]  # ray is untyped
-    """Passes reports on and notes how each trial ended; in the place of the printer that Tune would add."""
-
-    def __init__(self, on_report: Callable[[str, Mapping[str, float]], None]) -> None:
-        self.outcomes: dict[str, str] = {}
-        self._on_report = on_report
-
-    def __getstate__(self) -> dict[str, object]:
-        """Return nothing: Tune saves its callbacks, but what this one calls lives in this process only."""
-        return {}
-
-    def on_trial_result(self, *, trial: Trial, result: Mapping[str, Mapping[str, float]], **_: object) -> None:
-        if "readings" in result:
-            self._on_report(trial.config["name"], result["readings"])
-
-    def on_trial_complete(self, *, trial: Trial, **_: object) -> None:
-        self.outcomes[trial.config["name"]] = ""
-
-    def on_trial_error(self, *, trial: Trial, **_: object) -> None:
-        path = trial.pickled_error_file  # in this machine's session folder, written by Tune a moment ago
-        self.outcomes[trial.config["name"]] = _text(cloudpickle.loads(Path(path).read_bytes())) if path else "CRASH"
-
-
-def _tuner(task: Task, names: list[str], log: _Log, *, workers: int, storage: Path, gpus: float) -> tune.Tuner:
-    return tune.Tuner(
-        tune.with_resources(tune.with_parameters(_trial, task=task), {"cpu": 1, "gpu": gpus}),
-        param_space={"name": tune.grid_search(names)},
-        tune_config=tune.TuneConfig(reuse_actors=True, max_concurrent_trials=workers),
-        run_config=tune.RunConfig(
-            name="tune",
-            storage_path=str(storage.resolve()),
-            failure_config=tune.FailureConfig(max_failures=1),
-            callbacks=[log],
-            verbose=0,
-        ),
-    )
-
-
-def _trial(config: Mapping[str, str], task: Task) -> None:
-    task(config["name"], lambda readings: tune.report({"readings": dict(readings)}))
-
-
 def _check_answers(address: str) -> None:
     """Try the port first: Ray itself waits for minutes for one that nobody listens on."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
@@ -297,7 +214,7 @@ def _check_fits(workers: int, gpus: float) -> None:
             raise BadInput(f"workers={workers} need {asked:g} {kind}s, this Ray has {there.get(kind, 0):g}")
 
 
-def _text(error: BaseException) -> str:
+def text_of(error: BaseException) -> str:
     """Return "ErrorType: text" of a task's own error, "CRASH: ..." with the gist of Ray's story of any other."""
     if isinstance(error, RayTaskError):
         return f"{type(error.cause).__name__}: {error.cause}"

@@ -1,38 +1,29 @@
 """From a candidate to a network: cut, recover, then round to its bits."""
 
 from collections.abc import Callable, Mapping
-from enum import StrEnum
 from functools import cached_property
 
 import torch
 from torch import Tensor
 from ultralytics.nn.tasks import DetectionModel
 
-from spaces.bits import Allocation, from_picks
-from spaces.calibration import calibrate_bn_
+from spaces.activations.covariance import Covariance, covariances
+from spaces.bits.layer_bits import Allocation, from_picks
+from spaces.bits.simulation import simulate
 from spaces.candidate import Candidate
-from spaces.covariance import Covariance, covariances
-from spaces.graph import ChannelGraph
-from spaces.masks import mask_, mask_of
-from spaces.precision import Precision
-from spaces.quantize import simulate
-from spaces.reconstruction import observe, reconstruct_, reconstruct_once_
+from spaces.channels.graph import ChannelGraph
+from spaces.cutting.masks import mask_, mask_of
+from spaces.cutting.subnet import Chosen, Kept, choose_channels, install, kept_indices, skeleton_of, slice_tensors
+from spaces.networks.precision import Precision
+from spaces.recovery.calibration import calibrate_bn_
+from spaces.recovery.reconstruction import observe, reconstruct_, reconstruct_once_
+from spaces.recovery.recovery import Recovery
 from spaces.space import Space
 from spaces.study import Study
-from spaces.subnet import Chosen, Kept, choose_channels, install, kept_indices, skeleton_of, slice_tensors
 
 BATCH = 16  # images at a time
 RANGES = 16  # images that the ranges of a candidate are found on; those of a row take all
 RECALIBRATION = 16  # images after one-shot reconstruction: candidates rank as with 8 or 64 (Spearman .919 to .920)
-
-
-class Recovery(StrEnum):
-    """What is done to a cut network before it is looked at, the cheapest first."""
-
-    NOTHING = "nothing"
-    ADAPTIVE_BN = "adaptive_bn"
-    ONE_SHOT = "one_shot"
-    RECONSTRUCT = "reconstruct"
 
 
 class Builder:

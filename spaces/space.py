@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spaces.candidate import Candidate
+from spaces.channels.graph import ChannelGraph
 from spaces.errors import BadInput, OutOfReach
-from spaces.graph import ChannelGraph
 
 Keep = NDArray[np.int64]  # (n_genes,) or (n, n_genes): channels kept of each block's part
 Floats = NDArray[np.float64]

@@ -10,17 +10,17 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 from torch import Tensor, nn
 
-from spaces.bits import BitTable
-from spaces.covariance import covariances, sample_places
-from spaces.elimination import eliminate
+from spaces.activations.covariance import covariances, sample_places
+from spaces.activations.fisher import fisher_information
+from spaces.bits.layer_bits import BitTable
+from spaces.bits.sensitivity import fisher
+from spaces.bits.simulation import Simulator
+from spaces.channels.graph import ChannelGraph
 from spaces.files import write_atomic
-from spaces.fisher import fisher_information
-from spaces.graph import ChannelGraph
-from spaces.importance import Importance, score_channels
-from spaces.quantize import Simulator
-from spaces.scores import Scores
-from spaces.sensitivity import fisher
-from spaces.threads import one_thread
+from spaces.importance.by_name import Importance, score_channels
+from spaces.importance.elimination import eliminate
+from spaces.importance.scores import Scores
+from spaces.networks.threads import one_thread
 
 Floats = NDArray[np.float32]
 

@@ -1,52 +1,14 @@
 """Several bases as one space: a candidate's base says which, and breeding may move it from one to another."""
 
 from collections.abc import Mapping
-from typing import Protocol
 
 import numpy as np
 
 from spaces.candidate import Candidate
 from spaces.errors import OutOfReach
+from spaces.searchable import BaseSpace, Bred
 
 SWITCHED = 0.15  # of the mutants move to another base, with what they keep of the blocks that it has too
-
-
-class Bred(Protocol):
-    """A space that can be drawn from and bred in, inside limits."""
-
-    def sample(self, rng: np.random.Generator, /, *, limits: Mapping[str, float], diversity: float = 1.0) -> Candidate:
-        """Return a random candidate."""
-        ...
-
-    def mutate(self, candidate: Candidate, rng: np.random.Generator, /, *, limits: Mapping[str, float]) -> Candidate:
-        """Return `candidate` with a few genes changed."""
-        ...
-
-    def cross(
-        self, first: Candidate, second: Candidate, rng: np.random.Generator, /, *, limits: Mapping[str, float]
-    ) -> Candidate:
-        """Return a candidate with each gene from one of the two."""
-        ...
-
-    def fill(self, candidate: Candidate, rng: np.random.Generator, /, *, limits: Mapping[str, float]) -> Candidate:
-        """Return `candidate` widened until the tightest limit is used up."""
-        ...
-
-
-class BaseSpace(Protocol):
-    """What is asked of the space of one base when candidates move between several."""
-
-    def check(self, limits: Mapping[str, float], /) -> None:
-        """Raise OutOfReach unless some candidate meets `limits`."""
-        ...
-
-    def shares(self, candidate: Candidate, /) -> dict[str, float]:
-        """Return the fraction that `candidate` keeps of each block, by name."""
-        ...
-
-    def adopt(self, shares: Mapping[str, float], /) -> Candidate:
-        """Return the candidate that keeps these fractions of the blocks of these names."""
-        ...
 
 
 class Union:

@@ -11,9 +11,9 @@ import yaml
 
 import run_search
 from spaces.candidate import Candidate
-from spaces.detector import load_detector, save_detector
+from spaces.detectors.detector import load_detector, save_detector
 from tests.evaluators.tiny import write_dataset
-from tests.spaces.networks import detector
+from tests.spaces.untrained import detector
 
 SMALL = ["imgsz=64", "candidates=4", "front=1", "finetune_epochs=1", "search_images=2", "calibration_images=4"]
 

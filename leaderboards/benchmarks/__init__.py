@@ -8,31 +8,31 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from leaderboards.benchmarks.ablation import ablation
-from leaderboards.benchmarks.allocation import allocation
-from leaderboards.benchmarks.bit_sensitivity import bit_sensitivity
-from leaderboards.benchmarks.calibration import calibration
-from leaderboards.benchmarks.cutting import cutting
-from leaderboards.benchmarks.difficulty import difficulty
-from leaderboards.benchmarks.eagleeye_calibration import eagleeye_calibration
-from leaderboards.benchmarks.evaluation import evaluation
-from leaderboards.benchmarks.granularity import granularity
-from leaderboards.benchmarks.importance import importance
-from leaderboards.benchmarks.integer import integer
-from leaderboards.benchmarks.joint_bits import joint_bits
-from leaderboards.benchmarks.kills import kills
-from leaderboards.benchmarks.ladder import ladder
-from leaderboards.benchmarks.latency import latency
-from leaderboards.benchmarks.methods import methods
-from leaderboards.benchmarks.proxies import proxies
-from leaderboards.benchmarks.quantization import quantization
-from leaderboards.benchmarks.quantized_export import quantized_export
-from leaderboards.benchmarks.reconstruction import reconstruction
+from leaderboards.benchmarks.bits.allocation import allocation
+from leaderboards.benchmarks.bits.bit_sensitivity import bit_sensitivity
+from leaderboards.benchmarks.bits.integer import integer
+from leaderboards.benchmarks.bits.joint_bits import joint_bits
+from leaderboards.benchmarks.bits.quantization import quantization
+from leaderboards.benchmarks.bits.quantized_export import quantized_export
+from leaderboards.benchmarks.cuts.calibration import calibration
+from leaderboards.benchmarks.cuts.cutting import cutting
+from leaderboards.benchmarks.cuts.difficulty import difficulty
+from leaderboards.benchmarks.cuts.granularity import granularity
+from leaderboards.benchmarks.cuts.importance import importance
+from leaderboards.benchmarks.cuts.reconstruction import reconstruction
+from leaderboards.benchmarks.cuts.sampler import sampler
+from leaderboards.benchmarks.cuts.structures import structures
+from leaderboards.benchmarks.ranking.eagleeye_calibration import eagleeye_calibration
+from leaderboards.benchmarks.ranking.evaluation import evaluation
+from leaderboards.benchmarks.ranking.ladder import ladder
+from leaderboards.benchmarks.ranking.proxies import proxies
 from leaderboards.benchmarks.record import Cell, Record
-from leaderboards.benchmarks.sampler import sampler
-from leaderboards.benchmarks.structures import structures
-from leaderboards.benchmarks.swaps import swaps
-from leaderboards.recipes.recipe import read_pairs
+from leaderboards.benchmarks.speed.latency import latency
+from leaderboards.benchmarks.whole_runs.ablation import ablation
+from leaderboards.benchmarks.whole_runs.kills import kills
+from leaderboards.benchmarks.whole_runs.methods import methods
+from leaderboards.benchmarks.whole_runs.swaps import swaps
+from leaderboards.recipes.reading import read_pairs
 from spaces.errors import BadInput
 
 BENCHMARKS: Mapping[str, Callable[..., Record]] = {

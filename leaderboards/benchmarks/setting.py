@@ -8,9 +8,10 @@ from pathlib import Path
 
 from ultralytics.nn.tasks import DetectionModel
 
-from evaluators.dataset import Sample
+from evaluators.data.dataset import Sample
 from evaluators.result import Result
-from leaderboards.recipes.recipe import EMBEDDED, Recipe, read_recipe
+from leaderboards.recipes.reading import read_recipe
+from leaderboards.recipes.recipe import EMBEDDED, Recipe
 from leaderboards.tuning.finetune import FinetuneRecipe, finetune
 from search import on_ray
 from search.executor import InProcess, Job, Measure

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from ultralytics.nn.tasks import DetectionModel
 
-from evaluators.images import Images
-from leaderboards.files.export import export_onnx
+from evaluators.data.images import Images
+from evaluators.runtimes.onnx_runtime import export_onnx
 from leaderboards.files.quantized_export import export_quantized
-from spaces.bits import BitTable
-from spaces.quantize import MIN_IMAGES, Simulator
-from spaces.quantized import plain
+from spaces.bits.layer_bits import BitTable
+from spaces.bits.quantized import plain
+from spaces.bits.simulation import MIN_IMAGES, Simulator
 
 
 def bits_overhead(parent: DetectionModel, table: BitTable, images: Images, /, *, imgsz: int) -> int:

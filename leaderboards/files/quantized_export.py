@@ -24,13 +24,12 @@ from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor, nn
 
-from evaluators.latency import RUNTIME
-from leaderboards.files.export import CalibrationImages, Images, quiet_root_logger
-from spaces.bits import LayerBits
-from spaces.blocks import layer_of
+from evaluators.runtimes.onnx_runtime import RUNTIME, CalibrationImages, Images, quiet_root_logger
+from spaces.bits.layer_bits import LayerBits
+from spaces.bits.quantized import QuantizedLayer, allocation_of, layers_by_name, quantized_layers
+from spaces.bits.ranges import Grid
+from spaces.channels.blocks import layer_of
 from spaces.files import write_atomic
-from spaces.quantized import QuantizedLayer, allocation_of, layers_by_name, quantized_layers
-from spaces.ranges import Grid
 
 BYTE = 8  # bits of what integer kernels take
 N_NAMED = 3  # layers in a sentence

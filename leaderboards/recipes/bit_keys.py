@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pydantic import ValidationInfo
 
 from evaluators.metric import SEES_BITS
-from spaces.bits import ACTIVATION_BITS, WEIGHT_BITS
+from spaces.bits.layer_bits import ACTIVATION_BITS, WEIGHT_BITS
 
 DEFAULT_ACTIVATION_BITS = (8,)
 BIT_LISTS = ("bits", "activation_bits")

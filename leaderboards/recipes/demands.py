@@ -1,10 +1,10 @@
 """What the keys of a recipe ask of each other, said before any work starts."""
 
-from leaderboards.recipes.methods import check_keys
 from leaderboards.recipes.recipe import LIMITS, Recipe
-from spaces.base import SAME
+from leaderboards.recipes.strategy_keys import check_keys
+from spaces.bases.base import SAME
+from spaces.cutting.masks import Granularity, Mask
 from spaces.errors import BadInput
-from spaces.masks import Granularity, Mask
 
 UNSTRUCTURED = "unstructured"
 USUAL_PERCENT = 30  # of the weights of each layer, in the guide

@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterable, Mapping
 
 from leaderboards.recipes.recipe import LIMITS, Recipe
-from spaces.bit_space import BitSpace
-from spaces.bits import FLOAT_BITS
+from spaces.bits.bit_space import BitSpace
+from spaces.bits.layer_bits import FLOAT_BITS
 from spaces.errors import OutOfReach
 from spaces.space import Space
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 from pydantic import ValidationInfo
 
 from evaluators.metric import LABELLED, LOSS, MAP, RANKING, SEES_BITS
-from evaluators.proxies import PROXIES, seconds_of
-from spaces.build import Recovery
+from evaluators.proxies.by_name import PROXIES, seconds_of
+from spaces.recovery.recovery import Recovery
 
 MAX_FACTOR = 1000  # of all rungs together: each of so many proposals takes up to 10 ms
 _RUNG = re.compile(r"(?P<proxy>[a-z][a-z0-9_]*):(?P<factor>[1-9]\d{0,8})")

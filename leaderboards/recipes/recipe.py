@@ -1,38 +1,32 @@
 """What a run is asked to do: every key of the command line, its default, and what it may be."""
 
-import difflib
 import math
 import os
-import re
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
-import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from leaderboards.entry import Entry
 from leaderboards.recipes import bit_keys
-from leaderboards.recipes.methods import METHODS, StrategyName, default_importance, default_recovery
 from leaderboards.recipes.ranking_keys import default_proxy, ladder_of, ranking, reads_boxes
-from leaderboards.tuning.purse import check_purse
-from spaces.backbones.trunks import TRUNKS, check_backbone
-from spaces.base import SAME
-from spaces.build import Recovery
-from spaces.depth import DepthImportance
-from spaces.errors import BadInput
-from spaces.importance import Importance
-from spaces.masks import Granularity
-from spaces.precision import Precision, native_precision
+from leaderboards.recipes.strategy_keys import METHODS, StrategyName, default_importance, default_recovery
+from leaderboards.recipes.tuning_keys import check_purse
+from leaderboards.run_folder import checked_name, run_folder
+from spaces.bases.base import SAME
+from spaces.bases.depth import DepthImportance
+from spaces.cutting.masks import Granularity
+from spaces.detectors.backbones.trunks import TRUNKS, check_backbone
+from spaces.importance.by_name import Importance
+from spaces.networks.precision import Precision, native_precision
+from spaces.recovery.recovery import Recovery
 
 EMBEDDED = "digits"
 LIMITS = ("gflops", "macs_g", "params_m", "size_mb", "bops_g", "latency_ms")
 LISTS = ("backbones", "bits", "activation_bits", "image_sizes", "ladder")
 WHERE = ("workers", "ray_address", "device", "out")  # where a run happens does not change what it is
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
-def _amount(value: object) -> str:
+def read_amount(value: object) -> str:
     """Return a limit in its written form: "1.2" or "60%"."""
     text = str(value).strip()
     try:
@@ -59,15 +53,7 @@ def _backbones(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
-def _run_folder(value: str) -> str:
-    path = Path(value)
-    is_plain = ".." not in path.parts and not value.startswith("~") and value.isprintable()
-    if not is_plain or not _NAME.fullmatch(path.name):
-        raise ValueError("must be a name (letters, digits, '.', '_', '-', at most 64) or a folder without '..' and '~'")
-    return value
-
-
-Amount = Annotated[str, BeforeValidator(_amount)]
+Amount = Annotated[str, BeforeValidator(read_amount)]
 
 
 class Recipe(BaseModel):
@@ -127,7 +113,7 @@ class Recipe(BaseModel):
     workers: int = Field(default_factory=lambda: min(os.cpu_count() or 1, 8), ge=1, le=4096)
     ray_address: str | None = None
     device: Annotated[str, Field(pattern=r"^(cpu|\d+|cuda(:\d+)?)$")] = "cpu"
-    out: Annotated[str, AfterValidator(_run_folder)] = ""
+    out: Annotated[str, AfterValidator(checked_name)] = ""
 
     @property
     def folder(self) -> Path:
@@ -157,143 +143,3 @@ class Recipe(BaseModel):
     def identity(self) -> dict[str, object]:
         """Return what makes a run this run and no other; a journal of another identity is not resumed."""
         return {key: value for key, value in self.model_dump(mode="json").items() if key not in WHERE}
-
-
-EMBEDDED_DEFAULTS: Mapping[str, object] = {
-    "imgsz": 160,
-    "gflops": "50%",
-    "candidates": 72,
-    "finetune_epochs": 1,
-    "lr": 4e-4,  # at 1e-3 one epoch leaves a row at half the MACs below where reconstruction had put it
-    "flip": 0.0,
-}
-"""What differs for the embedded digits set; a mirrored digit is another digit or none."""
-
-
-def read_recipe(words: Sequence[str]) -> Recipe:
-    """Return the recipe of `key=value` words; `config=file.yaml` gives the same keys, and the command line wins.
-
-    Raises:
-        BadInput: an unknown key (the nearest one is named) or a value that is not allowed.
-    """
-    keys = [*Recipe.model_fields, "config"]
-    pairs = read_pairs(words, allowed=keys)
-    config = pairs.pop("config", None)
-    given: dict[str, object] = {} if config is None else _config_file(Path(config))
-    for key in given:
-        if key not in Recipe.model_fields:
-            raise BadInput(f"config: unknown key {key!r:.60}{_nearest(key, list(Recipe.model_fields))}")
-    given |= {key: _listed(key, value) if key in LISTS else value for key, value in pairs.items()}
-    weights, data = given.get("weights", EMBEDDED), given.get("data", EMBEDDED)
-    if (weights == EMBEDDED) != (data == EMBEDDED):
-        missing = "data" if data == EMBEDDED else "weights"
-        raise BadInput(f"{missing} must be given too: the embedded digits detector and data set belong together")
-    if is_control := given.get("strategy") == "unstructured":
-        given = {"candidates": 1, "front": 1, **given}
-    if weights == EMBEDDED:
-        own_limit = is_control or any(limit in given for limit in LIMITS)
-        defaults = {key: value for key, value in EMBEDDED_DEFAULTS.items() if key != "gflops" or not own_limit}
-        given = {**defaults, **given}
-    given.setdefault("out", default_name(str(weights), str(data)))
-    try:
-        return Recipe.model_validate(given)
-    except ValidationError as error:
-        raise BadInput(_first_fault(error)) from error
-
-
-def run_folder(name: str) -> Path:
-    """Return the folder of the run called `name`; a bare name lies under runs/."""
-    path = Path(name)
-    return Path("runs") / path if len(path.parts) == 1 else path
-
-
-def read_out(name: str, /) -> Path:
-    """Return the folder that `name` asks for; a bare name lies under runs/.
-
-    Raises:
-        BadInput: it is neither a name nor a folder that may be written to.
-    """
-    try:
-        return run_folder(_run_folder(name))
-    except ValueError as error:
-        raise BadInput(f"out: {error}, got {name!r:.60}") from error
-
-
-def read_limits(words: Sequence[str], parent: Entry) -> dict[str, float]:
-    """Return the limits among `key=value` words; percentages are of the parent's measured row.
-
-    Raises:
-        BadInput: a word that is no limit.
-    """
-    limits = {}
-    for key, value in read_pairs(words, allowed=LIMITS).items():
-        try:
-            amount = _amount(value)
-        except ValueError as error:
-            raise BadInput(f"{key}: {error}, got {value!r:.60}") from error
-        if parent.quality is None:
-            raise BadInput(f"{key}: the parent's row failed, so there is nothing to take a percentage of")
-        whole = parent.quality.readings()[key]
-        limits[key] = whole * float(amount[:-1]) / 100 if amount.endswith("%") else float(amount)
-    return limits
-
-
-def read_pairs(words: Sequence[str], *, allowed: Sequence[str]) -> dict[str, str]:
-    """Return `key=value` words as a mapping.
-
-    Raises:
-        BadInput: a word of another form, a key that is not among `allowed`, or one that is given twice.
-    """
-    pairs: dict[str, str] = {}
-    for word in words:
-        key, equals, value = word.partition("=")
-        if key not in allowed:
-            raise BadInput(f"unknown key {key!r:.60}{_nearest(key, allowed)}")
-        if not equals or not value:
-            raise BadInput(f"{word!r:.60} must be key=value")
-        if key in pairs:
-            raise BadInput(f"{key} is given twice")
-        pairs[key] = value
-    return pairs
-
-
-def default_name(weights: str, data: str) -> str:
-    """Return the run name that weights and data suggest."""
-    if weights == EMBEDDED:
-        return EMBEDDED
-    folder = Path(data).resolve().parent.name
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", f"{Path(weights).stem}-{folder}").strip("-.")[:64] or "run"
-
-
-def _listed(key: str, value: str) -> object:
-    """Return a list from "[a, b]" or "a,b"."""
-    parts = tuple(part.strip() for part in value.strip("[]").split(",") if part.strip())
-    if bit_keys.is_given_empty(key, parts):
-        raise BadInput(f"{key} must have at least one number of bits, as in {key}=8, got {value!r:.60}")
-    return parts
-
-
-def _config_file(path: Path) -> dict[str, object]:
-    if not path.is_file():
-        raise BadInput(f"config: {str(path)!r} not found")
-    if path.stat().st_size > 1_000_000:
-        raise BadInput(f"config: {str(path)!r} is larger than 1 MB")
-    try:
-        record = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError) as error:  # not UTF-8; a date such as 2026-13-45
-        raise BadInput(f"config: {str(path)!r} is no YAML: {' '.join(str(error).split()):.120}") from error
-    if not isinstance(record, dict):
-        raise BadInput(f"config: {str(path)!r} must map keys to values")
-    return {str(key): value for key, value in record.items() if value is not None}
-
-
-def _nearest(key: str, allowed: Sequence[str]) -> str:
-    close = difflib.get_close_matches(key, allowed, n=1, cutoff=0.5)
-    others = f"the keys are {', '.join(allowed)}" if allowed else "there are no keys here"
-    return f"; did you mean {close[0]!r}?" if close else f"; {others}"
-
-
-def _first_fault(error: ValidationError) -> str:
-    fault = error.errors()[0]
-    key = ".".join(str(part) for part in fault["loc"][:1])
-    return f"{key}: {fault['msg'].removeprefix('Value error, ')}, got {fault['input']!r:.60}"

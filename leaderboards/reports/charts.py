@@ -26,8 +26,8 @@ from leaderboards.reports.chart_style import (
     whiskers,
 )
 from leaderboards.reports.table import ranks_of
-from leaderboards.reports.wording import one_line
-from spaces.base import SAME
+from leaderboards.wording import one_line
+from spaces.bases.base import SAME
 from spaces.candidate import Candidate
 
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "x", "star", "hexagon", "triangle-down", "pentagon")

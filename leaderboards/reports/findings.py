@@ -8,8 +8,8 @@ from evaluators.result import Result, Status
 from leaderboards.choice import Choice
 from leaderboards.leaderboard import Leaderboard
 from leaderboards.reports.agreement import MIN_N, agreement
-from leaderboards.reports.wording import number, one_line, percent
 from leaderboards.select import select
+from leaderboards.wording import number, one_line, percent
 from spaces.errors import NothingFeasible
 
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from leaderboards.entry import Entry
+from leaderboards.judgement import Judgement
 from leaderboards.leaderboard import Leaderboard
-from leaderboards.reports.wording import one_line
-from leaderboards.tuning.judgement import Judgement
+from leaderboards.wording import one_line
 
 N_CLASSES = 3
 JUDGED_LEGEND = (

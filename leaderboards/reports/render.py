@@ -11,7 +11,7 @@ from rich.text import Text
 from leaderboards.leaderboard import Leaderboard
 from leaderboards.reports.judged_table import HEADINGS, JUDGED_LEGEND, LAYERS_LEGEND, judged_rows, layer_sentences
 from leaderboards.reports.table import Row, Table, tabulate
-from leaderboards.reports.wording import one_line
+from leaderboards.wording import one_line
 from spaces.files import write_atomic
 
 WIDTH = 100

@@ -18,7 +18,7 @@ from leaderboards.reports import charts, findings, judged_table
 from leaderboards.reports.agreement import agreement, agreement_by_reading
 from leaderboards.reports.charts import Blocks
 from leaderboards.reports.table import tabulate
-from leaderboards.reports.wording import one_line
+from leaderboards.wording import one_line
 
 MAX_FAILURES = 50
 

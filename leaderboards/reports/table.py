@@ -6,7 +6,7 @@ from typing import NamedTuple
 from leaderboards.choice import Precision
 from leaderboards.entry import Entry, Quality
 from leaderboards.leaderboard import Leaderboard
-from leaderboards.reports.wording import MISSING, decimals, one_line, percent
+from leaderboards.wording import MISSING, decimals, one_line, percent
 
 
 class Column(NamedTuple):

@@ -10,10 +10,10 @@ from torch import Tensor
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import DEFAULT_CFG_DICT, IterableSimpleNamespace
 
-from evaluators.dataset import Sample
-from evaluators.distill import distillation_loss
+from evaluators.data.dataset import Sample
+from evaluators.proxies.distill import distillation_loss
 from leaderboards.tuning.training import TrainingRecipe, train
-from spaces.masks import hold_zeros_
+from spaces.cutting.masks import hold_zeros_
 
 HIGHEST_LR = 1e-3  # more is too hot for the few epochs of a network that works already
 

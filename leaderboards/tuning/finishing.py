@@ -13,31 +13,32 @@ import torch
 from numpy.typing import NDArray
 from ultralytics.nn.tasks import DetectionModel
 
-from evaluators.average_precision import tally
-from evaluators.dataset import Sample
-from evaluators.detection import coco_map, detections, predict
-from evaluators.images import Images, load_images
-from evaluators.layer_noise import unrounded, worst_layers
-from evaluators.resampled_map import save_tally
+from evaluators.accuracy.average_precision import tally
+from evaluators.accuracy.detection import coco_map, detections, predict
+from evaluators.accuracy.layer_noise import unrounded, worst_layers
+from evaluators.accuracy.resampled_map import save_tally
+from evaluators.data.dataset import Sample
+from evaluators.data.images import Images, load_images
+from evaluators.runtimes.onnx_runtime import OnnxDetector, export_int8, export_onnx
+from evaluators.worker import Studied, Workshop
 from leaderboards.choice import FILES, Precision
 from leaderboards.entry import PARENT
-from leaderboards.files.export import OnnxDetector, compare, export_int8, export_onnx, opens_in_ultralytics, save_pt
+from leaderboards.files.export import compare, opens_in_ultralytics, save_pt
 from leaderboards.files.quantized_export import export_quantized
+from leaderboards.run_folder import TALLY
 from leaderboards.tuning.finetune import FinetuneRecipe, finetune
 from leaderboards.tuning.heats import HEATS, load_heat
 from leaderboards.tuning.judgement import judge, parent_threshold
 from leaderboards.tuning.purse import Spent
-from leaderboards.worker import Studied, Workshop
-from spaces.bits import from_picks
+from spaces.bits.layer_bits import from_picks
+from spaces.bits.quantized import bits_mean, plain, quantized_layers
 from spaces.candidate import Candidate
-from spaces.detector import save_detector
+from spaces.cutting.masks import bytes_saved, mask_of, share_of_zeros
+from spaces.detectors.detector import save_detector
 from spaces.files import write_atomic
-from spaces.masks import bytes_saved, mask_of, share_of_zeros
-from spaces.quantized import bits_mean, plain, quantized_layers
 
 MEASURED = "measured.json"
 FP32, INT8 = FILES[Precision.FP32], FILES[Precision.INT8]
-TALLY = "detections.npz"  # which of them are right, image by image: intervals of mAP are made from it
 N_COMPARED = 4
 N_LISTENED = 16  # images that layers are compared on
 THRESHOLD = "threshold.json"

@@ -14,15 +14,15 @@ import torch
 from torch import Tensor
 from ultralytics.nn.tasks import DetectionModel
 
-from evaluators.dataset import Sample
-from evaluators.images import load_images
+from evaluators.data.dataset import Sample
+from evaluators.data.images import load_images
 from leaderboards.tuning.finetune import FinetuneRecipe, finetune
 from leaderboards.tuning.training import Lesson, TrainingRecipe, train
-from spaces.backbones.swap import Backbone, swap_backbone
-from spaces.calibration import calibrate_bn_
 from spaces.candidate import Candidate
-from spaces.detector import load_detector, save_detector
-from spaces.folding import fold_bn
+from spaces.detectors.backbones.swap import Backbone, swap_backbone
+from spaces.detectors.detector import load_detector, save_detector
+from spaces.networks.folding import fold_bn
+from spaces.recovery.calibration import calibrate_bn_
 
 N_IMAGES = 64  # that the variance of the parent's channels is taken from
 LR = 3e-3  # from scratch: after 256 steps of ghostnet on digits the loss is 4.3 where 1e-3 leaves 5.0

@@ -15,25 +15,25 @@ from pathlib import Path
 import numpy as np
 from ultralytics.nn.tasks import DetectionModel
 
-from evaluators.dataset import Sample
-from evaluators.detection import coco_map, predict
-from evaluators.images import load_images
+from evaluators.accuracy.detection import coco_map, predict
+from evaluators.data.dataset import Sample
+from evaluators.data.images import load_images
 from evaluators.metric import Metric
 from evaluators.result import Result
-from leaderboards.prepare import Problem
+from evaluators.worker import Workshop
 from leaderboards.recipes.recipe import Recipe
-from leaderboards.strategies import objectives
+from leaderboards.runs.problem import Problem
+from leaderboards.runs.strategies import objectives
 from leaderboards.tuning.finetune import FinetuneRecipe, finetune
 from leaderboards.tuning.purse import Spent, epochs_each, n_heats, stopped
 from leaderboards.watcher import Watcher
-from leaderboards.worker import Workshop
-from search import on_ray
 from search.journal import Journal
+from search.on_tune import run_trials
 from search.pareto import losses
 from spaces.candidate import Candidate
-from spaces.detector import load_detector, save_detector
+from spaces.cutting.masks import mask_of
+from spaces.detectors.detector import load_detector, save_detector
 from spaces.files import write_atomic
-from spaces.masks import mask_of
 
 HEAT = "heat"
 HEATS = "heats"  # the folder of a row in which the networks of its heats lie until it is finished
@@ -161,7 +161,7 @@ def _raced(
 ) -> dict[str, object]:
     """Return what the journal is told of one heat: what each row brought home, and which of them go on."""
     candidates = {result.candidate.id: result.candidate for result in rows}
-    errors = on_ray.run_trials(
+    errors = run_trials(
         partial(run_heat, workshop, heat, candidates),
         list(candidates),
         workers=recipe.workers,

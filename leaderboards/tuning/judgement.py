@@ -3,52 +3,18 @@
 import copy
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 from ultralytics.nn.tasks import DetectionModel
 
-from evaluators.dataset import Sample
-from evaluators.detection import CocoMap, predict
-from evaluators.images import Images, load_images
-from evaluators.operating_point import best_f1, recall_at
-from spaces.errors import BadInput
+from evaluators.accuracy.detection import CocoMap, predict
+from evaluators.accuracy.operating_point import best_f1, recall_at
+from evaluators.data.dataset import Sample
+from evaluators.data.images import Images, load_images
+from leaderboards.judgement import Judgement
 from spaces.files import write_atomic
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """How one file of a row detects on the sealed val split, each number in [0, 1].
-
-    Attributes:
-        f1_threshold: the score threshold of the best F1, over all classes together at IoU 0.5.
-        f1: at that threshold, as are `precision` and `recall`.
-        recall_at_parent_threshold: recall at the threshold of the best F1 of the parent's own network: what whoever
-            swaps the file and keeps the threshold gets.
-        class_map50_95: COCO mAP of each class that has boxes, by its name, or its number and name if others share it.
-    """
-
-    f1_threshold: float
-    f1: float
-    precision: float
-    recall: float
-    recall_at_parent_threshold: float
-    class_map50_95: Mapping[str, float]
-
-    @classmethod
-    def from_json(cls, record: object) -> Self:
-        """Return the judgement whose fields are in `record`.
-
-        Raises:
-            BadInput: the record has another shape.
-        """
-        names = {field.name for field in fields(cls)}
-        if isinstance(record, dict) and {*record} == names and isinstance(record["class_map50_95"], dict):
-            return cls(**record)
-        raise BadInput(f"not a judgement: {record!r:.80}")
 
 
 def parent_threshold(parent: DetectionModel, val: Sequence[Sample], path: Path, /, *, imgsz: int, device: str) -> float:

@@ -12,7 +12,6 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from pydantic import ValidationInfo
 
 from search.pareto import Indices, Losses, is_front, rank
 
@@ -59,17 +58,3 @@ def stopped(points: Losses, /) -> Indices:
     dominated = [index for index in range(len(points)) if not is_kept[index]]
     worst = sorted(dominated, key=lambda index: (-ranks[index], -points[index, 0], index))
     return np.array(sorted(worst[: len(points) // 2]), np.int64)
-
-
-def check_purse(value: int | None, info: ValidationInfo) -> int | None:
-    """Return `value` if it has an epoch for each row of the front.
-
-    Raises:
-        ValueError: it has not, or rows are not to be fine-tuned.
-    """
-    front = info.data.get("front", 1)
-    if value is not None and info.data.get("finetune_epochs") == 0:
-        raise ValueError("shares out epochs of fine-tuning, which finetune_epochs=0 forbids")
-    if value is not None and value < front:
-        raise ValueError(f"must have at least one epoch for each of the front={front} rows")
-    return value

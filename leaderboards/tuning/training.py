@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from ultralytics.utils.torch_utils import ModelEMA
 
-from evaluators.dataset import Sample
+from evaluators.data.dataset import Sample
 from leaderboards.tuning.training_data import Batch, TrainingSet, epoch_batches, n_batches
 from spaces.files import write_atomic
 

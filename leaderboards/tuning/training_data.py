@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from evaluators.dataset import Sample
+from evaluators.data.dataset import Sample
 from spaces.errors import BadInput
 
 CACHE_BYTES = 2_000_000_000

@@ -4,15 +4,15 @@ from functools import cache
 
 import numpy as np
 
-from evaluators.images import Images
+from evaluators.data.images import Images
 from spaces.build import Builder
 from spaces.candidate import Candidate
-from spaces.channels import trace_channels
-from spaces.importance import Importance
+from spaces.channels.trace import trace_channels
+from spaces.importance.by_name import Importance
 from spaces.space import Space
 from spaces.study import study_parent
 from tests.spaces.chain import noise
-from tests.spaces.networks import detector
+from tests.spaces.untrained import detector
 
 
 @cache

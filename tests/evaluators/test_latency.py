@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from evaluators.latency import measure_latency, open_session
-from evaluators.timing import MIN_RUNS
+from evaluators.latency.timing import MIN_RUNS, measure_latency
+from evaluators.runtimes.onnx_runtime import open_session
 from spaces.errors import BadInput
 from tests.evaluators.tiny_onnx import write_relu
 

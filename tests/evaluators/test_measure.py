@@ -6,12 +6,13 @@ import torch
 from evaluators.budget import Budget
 from evaluators.measure import Evaluator, Measure
 from evaluators.result import Status
-from spaces.build import Builder, Recovery, Subnet
+from spaces.build import Builder, Subnet
 from spaces.candidate import Candidate
+from spaces.recovery.recovery import Recovery
 from spaces.space import Space
 from spaces.study import Study
 from tests.spaces.chain import chain_graph
-from tests.spaces.networks import detector
+from tests.spaces.untrained import detector
 
 SPACE = Space(chain_graph(), align=1)
 SMALL = SPACE.encode(SPACE.decode(SPACE.parent) // 2)

@@ -5,13 +5,15 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from evaluators.dataset import Sample, load_dataset
-from leaderboards.prepare import Problem, prepare
-from leaderboards.recipes.recipe import Recipe, read_recipe
+from evaluators.data.dataset import Sample, load_dataset
+from leaderboards.recipes.reading import read_recipe
+from leaderboards.recipes.recipe import Recipe
+from leaderboards.runs.prepare import prepare
+from leaderboards.runs.problem import Problem
 from spaces.candidate import Candidate
-from spaces.detector import save_detector
+from spaces.detectors.detector import save_detector
 from tests.evaluators.tiny import write_dataset
-from tests.spaces.networks import detector
+from tests.spaces.untrained import detector
 
 
 @pytest.fixture(scope="session")

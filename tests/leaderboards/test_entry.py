@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from evaluators.result import Status
 from leaderboards.entry import PARENT, Entry, Quality
-from leaderboards.tuning.judgement import Judgement
+from leaderboards.judgement import Judgement
 from spaces.candidate import Candidate
 from spaces.errors import BadInput
 from tests.leaderboards.synthetic import make_entry, make_quality

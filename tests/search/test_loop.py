@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from evaluators.result import Result, Status
-from search.evolution import NSGA2
 from search.executor import InProcess, Job
 from search.journal import Journal
 from search.loop import interruptible, search
-from search.random_search import RandomSearch
+from search.strategies.evolution import NSGA2
+from search.strategies.random_search import RandomSearch
 from spaces.errors import BadInput, Interrupted, NothingFeasible
 from tests.search.toy import OBJECTIVES, ToySpace, ignore, measure
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from evaluators.result import Result, Status
 from search.executor import Executor, InProcess, Job, Measure
 from search.loop import rng_for
-from search.on_ray import RayExecutor, run_trials, start, stop
+from search.on_ray import RayExecutor, start, stop
+from search.on_tune import run_trials
 from spaces.errors import BadInput
 from tests.contracts import ExecutorContract
 from tests.search import toy

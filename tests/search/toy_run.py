@@ -4,10 +4,10 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from search.evolution import NSGA2
 from search.executor import InProcess
 from search.journal import Journal
 from search.loop import interruptible, search
+from search.strategies.evolution import NSGA2
 from spaces.errors import Interrupted
 from tests.search.toy import OBJECTIVES, ToySpace, ignore, measure_slowly
 

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spaces.graph import Axis, Block, ChannelGraph, Layer
-from spaces.patches import by_place, fitted_layers
+from spaces.activations.patches import by_place, fitted_layers
+from spaces.channels.graph import Axis, Block, ChannelGraph, Layer
 
 WIDTHS = {"first": 6, "second": 5}
 

@@ -5,13 +5,14 @@ import pytest
 import torch
 from torch import nn
 
-from spaces.build import Builder, Recovery, Subnet
-from spaces.channels import trace_channels
-from spaces.importance import Importance
+from spaces.build import Builder, Subnet
+from spaces.channels.trace import trace_channels
+from spaces.importance.by_name import Importance
+from spaces.recovery.recovery import Recovery
 from spaces.space import Space
 from spaces.study import study_parent
 from tests.spaces.chain import noise
-from tests.spaces.networks import detector
+from tests.spaces.untrained import detector
 
 GRAPH = trace_channels(detector(), imgsz=64)
 SPACE = Space(GRAPH)

@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from spaces.silence import silent_stdout
+from spaces.bits.allocation import silent_stdout
 
 
 def test_what_c_writes_inside_is_lost_and_what_it_writes_around_is_kept(capfd: pytest.CaptureFixture[str]) -> None:

@@ -6,12 +6,12 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from spaces.candidate import Candidate
-from spaces.channels import trace_channels
+from spaces.channels.trace import trace_channels
+from spaces.cutting.subnet import choose_channels, install, slice_tensors
 from spaces.errors import BadInput, OutOfReach
+from spaces.importance.from_weights import l1
 from spaces.space import Space
-from spaces.subnet import choose_channels, install, slice_tensors
-from spaces.weight_scores import l1
-from tests.spaces.networks import detector
+from tests.spaces.untrained import detector
 
 GRAPH = trace_channels(detector(), imgsz=64)
 SPACE = Space(GRAPH)

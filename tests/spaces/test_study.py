@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from spaces.activation_scores import contribution
-from spaces.bits import BitTable, cross_bits
-from spaces.covariance import covariances, sample_places
-from spaces.elimination import eliminate
-from spaces.fisher import fisher_information
-from spaces.graph import Block
-from spaces.importance import Importance
-from spaces.quantize import Simulator
-from spaces.sensitivity import fisher
+from spaces.activations.covariance import covariances, sample_places
+from spaces.activations.fisher import fisher_information
+from spaces.bits.layer_bits import BitTable, cross_bits
+from spaces.bits.sensitivity import fisher
+from spaces.bits.simulation import Simulator
+from spaces.channels.graph import Block
+from spaces.importance.by_name import Importance
+from spaces.importance.elimination import eliminate
+from spaces.importance.from_activations import contribution
+from spaces.importance.from_weights import l1
+from spaces.networks.threads import one_thread
 from spaces.study import Study, block_losses, load_study, save_study, study_parent
-from spaces.threads import one_thread
-from spaces.weight_scores import l1
 from tests.spaces.chain import chain, chain_graph, noise
 
 IMAGES = noise(6, 3, 16, 16)

@@ -4,11 +4,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spaces.candidate import Candidate
-from spaces.channels import trace_channels
+from spaces.channels.trace import trace_channels
 from spaces.errors import OutOfReach
 from spaces.space import Space
 from spaces.union import Union
-from tests.spaces.networks import detector
+from tests.spaces.untrained import detector
 
 GRAPHS = {"same": (detector(), 64), "same@32": (detector(), 32), "other": (detector("yolov8n"), 64)}
 SPACES = {name: Space(trace_channels(model, imgsz=imgsz), base=name) for name, (model, imgsz) in GRAPHS.items()}

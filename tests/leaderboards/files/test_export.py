@@ -11,23 +11,15 @@ from numpy.typing import NDArray
 from ultralytics import YOLO
 from ultralytics.nn.tasks import torch_safe_load
 
-from evaluators.dataset import load_dataset
-from evaluators.detection import coco_map, detections, predict
-from evaluators.images import load_images
-from leaderboards.files.export import (
-    OnnxDetector,
-    compare,
-    decoding_nodes,
-    export_int8,
-    export_onnx,
-    export_other,
-    opens_in_ultralytics,
-    save_pt,
-)
-from spaces.detector import load_detector
+from evaluators.accuracy.detection import coco_map, detections, predict
+from evaluators.data.dataset import load_dataset
+from evaluators.data.images import load_images
+from evaluators.runtimes.onnx_runtime import OnnxDetector, decoding_nodes, export_int8, export_onnx
+from leaderboards.files.export import compare, export_other, opens_in_ultralytics, save_pt
+from spaces.detectors.detector import load_detector
 from spaces.errors import BadInput
-from tests.spaces.networks import detector
-from tests.spaces.yolov5.tiny import tiny
+from tests.spaces.detectors.yolov5.tiny import tiny
+from tests.spaces.untrained import detector
 
 SIZE = 64
 

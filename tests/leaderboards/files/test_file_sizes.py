@@ -4,17 +4,18 @@ import numpy as np
 import pytest
 from ultralytics.nn.tasks import DetectionModel
 
-from evaluators.images import load_images
-from leaderboards.files.export import export_onnx
+from evaluators.data.images import load_images
+from evaluators.runtimes.onnx_runtime import export_onnx
 from leaderboards.files.file_sizes import bits_overhead
 from leaderboards.files.quantized_export import export_quantized
-from leaderboards.prepare import Problem
-from spaces.bits import BitTable, cross_bits, to_picks
-from spaces.build import Builder, Recovery
+from leaderboards.runs.problem import Problem
+from spaces.bits.layer_bits import BitTable, cross_bits, to_picks
+from spaces.bits.quantized import plain
+from spaces.bits.simulation import MIN_IMAGES
+from spaces.build import Builder
 from spaces.candidate import Candidate
-from spaces.quantize import MIN_IMAGES
-from spaces.quantized import plain
-from tests.spaces.networks import study_without_images
+from spaces.recovery.recovery import Recovery
+from tests.spaces.untrained import study_without_images
 
 
 @pytest.mark.parametrize("seed", [0, 1])

@@ -9,13 +9,12 @@ import torch
 from torch import Tensor, nn
 from ultralytics import YOLO
 
-from evaluators.latency import open_session
-from leaderboards.files.export import Images, export_onnx
+from evaluators.runtimes.onnx_runtime import Images, export_onnx, open_session
 from leaderboards.files.quantized_export import Execution, export_quantized
-from spaces.bits import LayerBits
-from spaces.quantize import Simulator, simulate
-from spaces.quantized import plain, quantized_layers
-from tests.spaces.networks import detector
+from spaces.bits.layer_bits import LayerBits
+from spaces.bits.quantized import plain, quantized_layers
+from spaces.bits.simulation import Simulator, simulate
+from tests.spaces.untrained import detector
 
 SIZE = 64
 ASKED = {  # 2.cv1 and 2.cv2 read one tensor, so do 4.cv1 and 4.cv2

@@ -1,10 +1,10 @@
 import pytest
 
-from leaderboards.prepare import load_inputs
 from leaderboards.recipes.demands import check_demands, mask_of_recipe
-from leaderboards.recipes.recipe import read_recipe
+from leaderboards.recipes.reading import read_recipe
+from leaderboards.runs.inputs import load_inputs
+from spaces.cutting.masks import Granularity, Mask
 from spaces.errors import BadInput
-from spaces.masks import Granularity, Mask
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from hypothesis import strategies as st
 
 from leaderboards.recipes.limits import check_reach, reach_of, resolve
 from leaderboards.recipes.recipe import LIMITS, Recipe
-from spaces.bit_space import BitSpace
-from spaces.bits import BitTable, cross_bits
+from spaces.bits.bit_space import BitSpace
+from spaces.bits.layer_bits import BitTable, cross_bits
 from spaces.errors import OutOfReach
 from spaces.space import Space
 from tests.spaces.chain import chain_graph

@@ -1,11 +1,11 @@
 import pytest
 
 from evaluators.metric import RANKING
-from evaluators.proxies import ARITHMETIC, PROXIES, SECONDS, seconds_of
+from evaluators.proxies.by_name import ARITHMETIC, PROXIES, SECONDS, seconds_of
 from leaderboards.recipes.ranking_keys import RungKey, read_rungs
-from leaderboards.recipes.recipe import read_recipe
-from spaces.build import Recovery
+from leaderboards.recipes.reading import read_recipe
 from spaces.errors import BadInput
+from spaces.recovery.recovery import Recovery
 
 
 def test_a_ladder_is_read_with_and_without_brackets() -> None:

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from leaderboards.recipes.recipe import Recipe, read_pairs, read_recipe
+from leaderboards.recipes.reading import read_pairs, read_recipe
+from leaderboards.recipes.recipe import Recipe
 from spaces.errors import BadInput
 
 BOTH = ["weights=w.pt", "data=d/data.yaml"]

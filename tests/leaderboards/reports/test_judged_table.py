@@ -4,12 +4,12 @@ from dataclasses import replace
 import pytest
 
 from leaderboards.entry import PARENT, Entry
+from leaderboards.judgement import Judgement
 from leaderboards.leaderboard import Leaderboard
+from leaderboards.reports.card import card
 from leaderboards.reports.judged_table import in_words, judged_rows, layer_sentences, worst_classes
-from leaderboards.reports.publish import card
 from leaderboards.reports.render import markdown
 from leaderboards.reports.report import Background, render_report
-from leaderboards.tuning.judgement import Judgement
 from tests.leaderboards.synthetic import BLOCKS, HOSTILE, LIMITS, make_board
 
 CLASSES = {"cat": 0.5, "dog": 0.4, "cow": 0.3, HOSTILE: 0.2}

@@ -6,7 +6,11 @@ import pytest
 import yaml
 
 from leaderboards.entry import PARENT, Entry
-from leaderboards.reports.publish import LIBRARIES, SPACE, card, environment, export_row, publish, read_board, read_run
+from leaderboards.environment import LIBRARIES, environment
+from leaderboards.files.export_row import export_row
+from leaderboards.reports.card import card
+from leaderboards.reports.publish import publish
+from leaderboards.run_folder import SPACE, read_board, read_run
 from search.journal import Journal
 from spaces.errors import BadInput
 from tests.leaderboards.synthetic import BLOCKS, HOSTILE, LIMITS, make_board, make_results

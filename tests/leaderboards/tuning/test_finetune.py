@@ -10,11 +10,11 @@ import torch
 from torch import nn
 from ultralytics.nn.tasks import DetectionModel
 
-from evaluators.dataset import Sample
+from evaluators.data.dataset import Sample
 from leaderboards.tuning.finetune import FinetuneRecipe, default_lr, finetune
-from spaces.masks import Granularity, Mask, kept, weighted_layers
-from tests.spaces.networks import detector
-from tests.spaces.yolov5.tiny import tiny
+from spaces.cutting.masks import Granularity, Mask, kept, weighted_layers
+from tests.spaces.detectors.yolov5.tiny import tiny
+from tests.spaces.untrained import detector
 
 RECIPE = FinetuneRecipe(epochs=2, imgsz=64, batch=2)
 pytestmark = pytest.mark.usefixtures("one_thread")

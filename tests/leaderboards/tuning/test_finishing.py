@@ -6,20 +6,20 @@ from pathlib import Path
 import pytest
 import torch
 
-from evaluators.images import load_images
+from evaluators.data.images import load_images
+from evaluators.worker import Studied, Workshop
 from leaderboards.entry import PARENT, Quality
-from leaderboards.prepare import Problem
+from leaderboards.runs.problem import Problem
 from leaderboards.tuning.finetune import FinetuneRecipe
 from leaderboards.tuning.finishing import MEASURED, STAGES, Finishing, finish_row
-from leaderboards.worker import Studied, Workshop
-from spaces.base import SAME
-from spaces.bits import LayerBits, to_picks
-from spaces.build import Recovery
+from spaces.bases.base import SAME
+from spaces.bits.layer_bits import LayerBits, to_picks
+from spaces.bits.quantized import allocation_of
 from spaces.candidate import Candidate
-from spaces.detector import load_detector
-from spaces.masks import share_of_zeros, weighted_layers
-from spaces.quantized import allocation_of
-from tests.spaces.networks import study_without_images
+from spaces.cutting.masks import share_of_zeros, weighted_layers
+from spaces.detectors.detector import load_detector
+from spaces.recovery.recovery import Recovery
+from tests.spaces.untrained import study_without_images
 
 pytestmark = pytest.mark.usefixtures("threads")
 

@@ -9,13 +9,13 @@ import pytest
 import torch
 from ultralytics.nn.tasks import DetectionModel
 
-from evaluators.dataset import Sample
+from evaluators.data.dataset import Sample
 from leaderboards.tuning.finetune import FinetuneRecipe
 from leaderboards.tuning.graft import FLOOR, graft, graft_recipe, make_parent
 from leaderboards.tuning.training import TrainingRecipe
-from spaces.backbones.swap import Backbone, swap_backbone
+from spaces.detectors.backbones.swap import Backbone, swap_backbone
 from tests.leaderboards.tuning.test_finetune import Stopped, assert_equal, ignore, stop_after
-from tests.spaces.networks import detector
+from tests.spaces.untrained import detector
 
 NAME = "mobilenetv3_small"
 RECIPE = TrainingRecipe(epochs=2, imgsz=64, batch=2, lr=3e-3)
@@ -91,7 +91,7 @@ def test_the_loss_is_the_error_in_units_of_the_parents_variance(samples: tuple[S
 
 
 def _letterboxed(samples: tuple[Sample, ...]) -> torch.Tensor:
-    from evaluators.images import load_images
+    from evaluators.data.images import load_images
 
     return load_images(samples, imgsz=64).tensor()
 

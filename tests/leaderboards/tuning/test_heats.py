@@ -9,24 +9,25 @@ import pytest
 import torch
 
 import run_search
-from evaluators.images import load_images
-from evaluators.resampled_map import load_tally, resampled_map
+from evaluators.accuracy.resampled_map import load_tally, resampled_map
+from evaluators.data.images import load_images
 from evaluators.result import Result, Status
+from evaluators.worker import Studied, Workshop
 from leaderboards.entry import PARENT
-from leaderboards.prepare import Problem
 from leaderboards.recipes.recipe import Recipe
+from leaderboards.run_folder import TALLY
+from leaderboards.runs.problem import Problem
 from leaderboards.tuning.finetune import FinetuneRecipe
-from leaderboards.tuning.finishing import MEASURED, TALLY, Finishing, finish_row
+from leaderboards.tuning.finishing import MEASURED, Finishing, finish_row
 from leaderboards.tuning.heats import HEAT, HEATS, Heat, load_heat, run_heat, spend_purse
 from leaderboards.tuning.purse import Spent
-from leaderboards.worker import Studied, Workshop
 from search.journal import Journal
-from spaces.base import SAME
-from spaces.build import Recovery
+from spaces.bases.base import SAME
 from spaces.candidate import Candidate
-from spaces.detector import load_detector, save_detector
-from tests.leaderboards.test_clock import Told
-from tests.spaces.networks import study_without_images
+from spaces.detectors.detector import load_detector, save_detector
+from spaces.recovery.recovery import Recovery
+from tests.leaderboards.runs.test_clock import Told
+from tests.spaces.untrained import study_without_images
 
 
 @pytest.fixture(scope="module")

@@ -3,10 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluators.detection import coco_map, predict
-from evaluators.images import Images, load_images
-from evaluators.operating_point import best_f1
-from leaderboards.prepare import Problem
+from evaluators.accuracy.detection import coco_map, predict
+from evaluators.accuracy.operating_point import best_f1
+from evaluators.data.images import Images, load_images
+from leaderboards.runs.problem import Problem
 from leaderboards.tuning.judgement import judge, parent_threshold
 
 # one box of each of three classes in a 100 x 100 image

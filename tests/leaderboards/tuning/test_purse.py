@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leaderboards.recipes.recipe import read_recipe
+from leaderboards.recipes.reading import read_recipe
 from leaderboards.tuning.purse import epochs_each, n_heats, stopped
 from search.pareto import is_front
 from spaces.errors import BadInput

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from evaluators.dataset import Sample
+from evaluators.data.dataset import Sample
 from leaderboards.tuning.training_data import TrainingSet, augment, epoch_batches
 from spaces.errors import BadInput
 

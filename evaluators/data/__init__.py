@@ -1,0 +1,1 @@
+"""Data sets, checked and decoded once: yaml, labels, images, and the embedded digits."""

@@ -1,0 +1,1 @@
+"""How anything is timed: alone, pinned, with error bars; in turns where two are compared."""

@@ -1,0 +1,1 @@
+"""Runtimes: who computes a deployed file; each writes, opens and calls its own."""

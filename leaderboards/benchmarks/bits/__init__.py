@@ -1,0 +1,1 @@
+"""What bits cost and bring: allocation, sensitivity, training on them, files, integers."""

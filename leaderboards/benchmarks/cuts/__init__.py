@@ -1,0 +1,1 @@
+"""What can be cut, on which budgets, and what is left without training."""

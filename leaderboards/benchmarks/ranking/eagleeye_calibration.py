@@ -1,0 +1,154 @@
+"""EagleEye as it was published against its public YOLOv5 port: what does each one's calibration tell of a candidate?
+
+The same sub-networks, drawn on the budget and cut by L1, calibrated both ways on the same images: as published, the
+statistics of BatchNorm are replaced by those of a fixed set; as in the port, they drift at momentum 0.03 for 22 batches
+that go on where the candidate before stopped, and half of the parent's stay. Both rank by mAP on a hold-out of train.
+The truth is the mAP on val after fine-tuning from the published calibration, and beside it, for nothing, the mAP on
+the hold-out after sequential reconstruction of the same channels.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from evaluators.accuracy.detection import score
+from evaluators.data.images import Images, load_images
+from evaluators.result import Status
+from leaderboards.benchmarks.ranking.eagleeye import CALIBRATION_BATCH, N_BATCHES
+from leaderboards.benchmarks.ranking.ground import Build, Ground, make_ground
+from leaderboards.benchmarks.ranking.truth import READING, FineTuned
+from leaderboards.benchmarks.record import Cell, Record
+from leaderboards.benchmarks.setting import command, measured, read_count, recipe_of
+from leaderboards.environment import environment
+from leaderboards.recipes.recipe import EMBEDDED
+from leaderboards.reports.agreement import correlate
+from leaderboards.run_folder import run_folder
+from leaderboards.runs.rows import finetune_recipe
+from leaderboards.runs.studies import make_workshop
+from search.executor import Job
+from search.journal import Journal
+from spaces.candidate import Candidate
+from spaces.errors import BadInput
+from spaces.recovery.calibration import calibrate_bn_
+from spaces.recovery.recovery import Recovery
+
+PUBLISHED, PORT, SEQUENTIAL = "published", "port", "sequential"
+Scores = Mapping[str, float]
+
+
+def eagleeye_calibration(
+    *, data: str = EMBEDDED, n: str = "40", tuned: str = "40", epochs: str = "1", workers: str = "1", out: str = ""
+) -> Record:
+    """Return how much the published calibration's rank correlation with fine-tuned mAP is above the port's.
+
+    Args:
+        data: digits, or bccd where REAL_DATA leads to it.
+        n: candidates at 60 % of the MACs.
+        tuned: how many of them, the first ones, are fine-tuned; the two winners are in any case.
+        out: a run folder for the journal; what is fine-tuned already is not again.
+    """
+    count, n_tuned = read_count("n", n, least=4), read_count("tuned", tuned, least=0)
+    words = ("importance=l1", "recovery=adaptive_bn", f"finetune_epochs={epochs}", f"workers={workers}")
+    ground = make_ground(data, recipe_of(data, *words))
+    rows = compare(ground, n=count, n_tuned=n_tuned, folder=run_folder(out or f"eagleeye-calibration-{data}"))
+    gain = gain_of(rows)
+    return Record(
+        f"eagleeye_calibration_{data}",
+        "Spearman with fine-tuned mAP of the published calibration above that of the port's",
+        gain,
+        "at least 0",
+        gain >= 0,
+        rows,
+        environment(),
+        command("eagleeye_calibration", data, f"n={n} tuned={tuned} epochs={epochs}"),
+    )
+
+
+def compare(ground: Ground, *, n: int, n_tuned: int, folder: Path) -> list[dict[str, Cell]]:
+    """Return a row for each calibration of the same `n` candidates, of which the first `n_tuned` are fine-tuned too.
+
+    Args:
+        folder: where the journal of the fine-tuning is kept.
+    """
+    candidates = [ground.draw(index) for index in range(n)]
+    scores = _scores(ground, candidates)
+    winners = {name: best(scores, name) for name in (PUBLISHED, PORT)}
+    chosen = sorted({*range(min(n_tuned, n)), *winners.values()})
+    truth = _truth(ground, candidates, chosen, folder=folder)
+    return [_row(name, scores, truth, winners[name]) for name in (PUBLISHED, PORT)]
+
+
+def best(scores: Sequence[Scores], name: str, /) -> int:
+    """Return the candidate that `name` puts first; of equal ones the first."""
+    return int(np.argmax([each[name] for each in scores]))
+
+
+def _scores(ground: Ground, candidates: Sequence[Candidate]) -> list[Scores]:
+    """Return the mAP on the hold-out of each candidate, by what calibrated it."""
+    images = load_images(ground.problem.inputs.holdout.rest[: N_BATCHES * CALIBRATION_BATCH], imgsz=ground.scored.imgsz)
+    builders = ground.builders(ground.recipe.calibration_images, (Recovery.NOTHING, Recovery.RECONSTRUCT))
+    return [_score(ground, candidate, images, builders) for candidate in candidates]
+
+
+def _score(
+    ground: Ground, candidate: Candidate, images: Images, builders: Mapping[Recovery, Build], /
+) -> dict[str, float]:
+    published, drifted = builders[Recovery.NOTHING](candidate), builders[Recovery.NOTHING](candidate)
+    calibrate_bn_(published, images.batches(CALIBRATION_BATCH))
+    ground.port.calibrate_(drifted)
+    networks = {PUBLISHED: published, PORT: drifted, SEQUENTIAL: builders[Recovery.RECONSTRUCT](candidate)}
+    return {name: score(network, ground.scored)["map50_95"] for name, network in networks.items()}
+
+
+def _truth(ground: Ground, candidates: Sequence[Candidate], chosen: Sequence[int], *, folder: Path) -> dict[int, float]:
+    """Return the fine-tuned mAP on val of the `chosen` candidates.
+
+    Raises:
+        BadInput: one of them failed; with its error.
+    """
+    recipe, problem = ground.recipe, ground.problem
+    folder.mkdir(parents=True, exist_ok=True)
+    identity = {**recipe.identity(), "n": len(candidates), "data": problem.inputs.dataset.fingerprint}
+    with Journal(folder / "truth.jsonl", identity) as journal:
+        missing = [Job(number, candidates[number]) for number in chosen if number not in journal.results]
+        val = load_images(problem.inputs.dataset.val, imgsz=recipe.imgsz)
+        tuning = finetune_recipe(recipe, n_classes=len(problem.inputs.dataset.names))
+        workshop = make_workshop(recipe, problem)
+        tune = FineTuned(workshop, problem.inputs.dataset.train, val, tuning, len(candidates))
+        for result in measured(lambda: tune, missing, workers=recipe.workers):
+            journal.append_result(result)
+        results = {number: journal.results[number] for number in chosen}
+    if failed := [result.error for result in results.values() if result.status is not Status.DONE]:
+        raise BadInput(f"{len(failed)} candidates failed, the first with: {failed[0]}")
+    return {number: result.readings[READING] for number, result in results.items()}
+
+
+def _row(name: str, scores: Sequence[Scores], truth: Mapping[int, float], winner: int) -> dict[str, Cell]:
+    own = [each[name] for each in scores]
+    return {
+        "calibration": name,
+        "n": len(own),
+        "mean_map": float(np.mean(own)),
+        "best_map": own[winner],
+        **_agreement("sequential", own, [each[SEQUENTIAL] for each in scores]),
+        "n_tuned": len(truth),
+        **_agreement("tuned", [own[number] for number in truth], list(truth.values())),
+        "winner_tuned_map": truth[winner],
+        "best_tuned_map": max(truth.values()),
+    }
+
+
+def _agreement(name: str, scores: Sequence[float], truth: Sequence[float]) -> dict[str, Cell]:
+    """Return Spearman's correlation and its interval, dashes where there is no order or are too few."""
+    found = correlate(scores, truth)
+    low, high = ("-", "-") if found is None or found.interval is None else found.interval
+    spearman: Cell = "-" if found is None else found.spearman
+    return {f"spearman_{name}": spearman, f"spearman_{name}_low": low, f"spearman_{name}_high": high}
+
+
+def gain_of(rows: Sequence[Mapping[str, Cell]], /) -> float:
+    """Return the difference of the correlations with fine-tuned mAP, or with reconstructed where too few are tuned."""
+    key = "spearman_tuned" if all(row["spearman_tuned"] != "-" for row in rows) else "spearman_sequential"
+    published, port = (0.0 if row[key] == "-" else float(row[key]) for row in rows)
+    return published - port

@@ -1,0 +1,1 @@
+"""Latency: profiles of a device and how well they predict."""

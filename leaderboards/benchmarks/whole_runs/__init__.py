@@ -1,0 +1,1 @@
+"""Whole runs side by side: strategies, parts of the default left out, backbones, kills."""

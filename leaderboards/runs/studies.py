@@ -1,0 +1,176 @@
+"""Everything that is found out before the search: backbones grafted, repeats left out, and every base studied."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from ultralytics.nn.tasks import DetectionModel
+
+from evaluators.data.dataset import Sample
+from evaluators.data.images import Images
+from evaluators.metric import LOSS, MAP
+from evaluators.worker import Studied, Workshop
+from leaderboards.recipes.recipe import Recipe
+from leaderboards.recipes.strategy_keys import METHODS
+from leaderboards.runs.bases import Plan, calibration_images
+from leaderboards.runs.problem import Problem
+from leaderboards.runs.rows import finetune_recipe
+from leaderboards.tuning.finetune import FinetuneRecipe
+from leaderboards.tuning.graft import TUNING_LR, Report, graft_recipe, make_parent
+from leaderboards.watcher import Watcher
+from search.on_tune import run_trials
+from spaces.bases.base import SAME, Base
+from spaces.bases.depth import drop_repeats, recover_dropped_
+from spaces.detectors.backbones.pretrained import load_pretrained, read_weight_paths
+from spaces.detectors.detector import load_detector
+from spaces.errors import BadInput
+from spaces.importance.by_name import score_channels
+from spaces.networks.threads import one_thread
+from spaces.recovery.recovery import Recovery
+from spaces.study import Study, load_study, save_study, study_parent
+
+STUDY = "study.safetensors"
+PLAIN = (Recovery.NOTHING, Recovery.ADAPTIVE_BN)  # need nothing of the parent
+
+
+@dataclass(frozen=True, eq=False)
+class _Grafts:
+    """What makes a grafted parent in a worker."""
+
+    recipe: Recipe
+    tuning: FinetuneRecipe
+    parent: DetectionModel
+    samples: tuple[Sample, ...]
+    folder: Path
+
+    def __call__(self, name: str, report: Report) -> None:
+        torch.set_num_threads(1)
+        make_parent(
+            self.parent,
+            name,
+            self.samples,
+            folder=self.folder / name,
+            tensors=_pretrained(self.recipe, name),
+            grafting=graft_recipe(self.tuning, epochs=self.recipe.graft_epochs),
+            tuning=self.tuning,
+            report=report,
+            device=self.recipe.worker_device,
+        )
+
+
+def graft_backbones(recipe: Recipe, problem: Problem, watcher: Watcher, /) -> dict[str, DetectionModel]:
+    """Return the user's network with each of the other backbones of `recipe`, grafted, by name.
+
+    They are kept in the run folder and made only once.
+
+    Raises:
+        BadInput: one of them could not be made; with its error.
+    """
+    folder = (recipe.folder / "bases").resolve()
+    names = [name for name in recipe.backbones if name != SAME]
+    missing = [name for name in names if not (folder / name / "architecture.json").exists()]
+    if missing:
+        watcher.stage(f"grafting {', '.join(missing)}: {recipe.graft_epochs} epochs without labels, then as many with")
+        inputs = problem.inputs
+        rows = finetune_recipe(recipe, n_classes=len(inputs.dataset.names))
+        tuning = replace(rows, epochs=recipe.graft_epochs, lr=TUNING_LR)
+        errors = run_trials(
+            _Grafts(recipe, tuning, inputs.parent, inputs.dataset.train, folder),
+            missing,
+            workers=recipe.workers,
+            storage=recipe.folder.resolve(),
+            on_report=watcher.on_epoch,
+            gpus=recipe.gpus_a_worker,
+        )
+        if failed := next((name for name in missing if errors[name]), None):
+            raise BadInput(f"backbones: {failed} could not be grafted: {errors[failed]}")
+    return {name: load_detector(folder / name)[0] for name in names}
+
+
+def make_workshop(
+    recipe: Recipe,
+    problem: Problem,
+    /,
+    *,
+    grafted: Mapping[str, DetectionModel] | None = None,
+    folder: Path | None = None,
+) -> Workshop:
+    """Return what workers build candidates with; its calibration images are of train, outside the hold-out.
+
+    Args:
+        grafted: the networks with other backbones, by name.
+        folder: where the studies of the bases are read from, or written to if they are not there yet: a resumed
+            search must not depend on how this machine rounds.
+
+    Raises:
+        BadInput: a parent computes NaN or infinity on the calibration images.
+    """
+    whole = {SAME: problem.inputs.parent, **(grafted or {})}
+
+    @cache
+    def images(imgsz: int) -> Images:
+        return calibration_images(recipe, problem.inputs.holdout, imgsz=imgsz)
+
+    studied: dict[str, Studied] = {}
+    for plan in problem.plans:
+        base = problem.bases[str(plan.name)]
+        calibration = images(base.imgsz)
+        network = whole[plan.name.backbone]
+        if plan.dropped:
+            network = _shallow(plan, network, calibration.tensor(), studied[str(replace(plan.name, dropped=0))].study)
+        base = replace(base, network=network)
+        studied[base.name] = Studied(base, calibration, study_base(recipe, base, calibration.tensor(), folder))
+    return Workshop(
+        problem.inputs.parent, studied, recipe.recovery, precision=recipe.precision, device=problem.inputs.device
+    )
+
+
+def _shallow(plan: Plan, network: DetectionModel, images: Tensor, study: Study) -> DetectionModel:
+    """Return `network` without the repeats that `plan` leaves out, brought as near to it as least squares can."""
+    shallow = drop_repeats(network, plan.dropped)
+    places = {name: torch.from_numpy(index) for name, index in study.places.items()}
+    with one_thread():
+        recover_dropped_(shallow, network, plan.dropped, images=images, places=places)
+    return shallow
+
+
+def study_base(recipe: Recipe, base: Base, images: Tensor, folder: Path | None) -> Study:
+    """Return the study of `base` on `images`, as `folder` keeps it; of scores alone if nothing of the run reads more.
+
+    Raises:
+        BadInput: its network computes NaN or infinity.
+    """
+    if recipe.strategy in METHODS and recipe.recovery in PLAIN and recipe.proxy in (LOSS.name, MAP.name):
+        scores = score_channels(base.network, base.graph, images, importance=recipe.importance, seed=recipe.seed)
+        return Study(scores, losses=(), places={}, sensitivity={})
+    path = None if folder is None else _path(folder, base.name)
+    study = None if path is None else load_study(path, base.graph, table=base.table)
+    if study is None:
+        study = _study_network(recipe, base, images)
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_study(study, path)
+    return study
+
+
+def _study_network(recipe: Recipe, base: Base, images: Tensor) -> Study:
+    try:
+        return study_parent(
+            base.network, base.graph, images, importance=recipe.importance, seed=recipe.seed, table=base.table
+        )
+    except FloatingPointError as error:
+        raise BadInput(f"weights {recipe.weights!r} fail on the calibration images: {error}") from error
+
+
+def _path(folder: Path, base: str) -> Path:
+    return folder / STUDY if base == SAME else folder / "bases" / f"{base}.{STUDY}"
+
+
+def _pretrained(recipe: Recipe, name: str) -> Mapping[str, Tensor] | None:
+    if recipe.backbone_weights is None:
+        return None
+    paths = read_weight_paths(recipe.backbone_weights)
+    return load_pretrained(name, paths[name]) if name in paths else None

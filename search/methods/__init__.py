@@ -1,0 +1,1 @@
+"""Methods that train between cuts: the arithmetic of each, a function of a round."""

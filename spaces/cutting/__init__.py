@@ -1,0 +1,1 @@
+"""Cutting: tensors sliced or masked, and the probe that nothing else changed."""

@@ -1,0 +1,221 @@
+"""Detectors in and out of files, without ever running what a file says.
+
+A `.pt` is read by the restricted unpicklers of checkpoint.py and yolov5/legacy.py; a folder of ours holds
+`model.safetensors` and `architecture.json`. Either way the network is built here, from a checked description and
+tensors: the description gives the layers, the tensors give the widths. A description with anchors is a specification
+of the original YOLOv5.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as tensor_bytes
+from torch import Tensor, nn
+from ultralytics.cfg import get_cfg
+from ultralytics.nn import modules as ultralytics_modules
+from ultralytics.nn.tasks import DetectionModel
+
+from spaces.bits.layer_bits import LayerBits, from_picks, to_picks
+from spaces.bits.quantized import allocation_of, layers_by_name, quantized_blank
+from spaces.candidate import Candidate
+from spaces.cutting.subnet import install
+from spaces.detectors.backbones.swap import BACKBONE_NAME, swap_backbone
+from spaces.detectors.checkpoint import MAX_JSON, check_archive, read_ultralytics
+from spaces.detectors.yolov5.detector import LAYERS, AnchorDetector
+from spaces.detectors.yolov5.legacy import is_legacy, read_legacy
+from spaces.detectors.yolov5.spec import read_spec
+from spaces.errors import BadInput
+from spaces.files import write_atomic
+from spaces.networks.folding import fold_bn
+
+FORMAT = "yolo-budget-search/1"
+_ACTIVATION = re.compile(r"(torch\.)?nn\.[A-Z][A-Za-z0-9]*\(((inplace=)?(True|False)|[0-9.]*)\)")
+_PLAIN_LAYERS = ("nn.Upsample", "nn.Identity", "nn.Conv2d", "nn.BatchNorm2d", "nn.MaxPool2d", "nn.ZeroPad2d")
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What a network is apart from its tensors.
+
+    Attributes:
+        yaml: the Ultralytics model description: backbone, head, scale; or with anchors, one of `spaces.yolov5.spec`.
+        names: the classes in the order of their ids.
+        candidate: which sub-network of its parent it is.
+        bits: of its layers, by name; a network that has any has no BatchNorm.
+    """
+
+    yaml: Mapping[str, object]
+    names: tuple[str, ...]
+    candidate: Candidate
+    bits: Mapping[str, LayerBits] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, model: DetectionModel, candidate: Candidate, /) -> Self:
+        """Return the architecture of `model`."""
+        names = model.names if isinstance(model.names, dict) else dict(enumerate(model.names))
+        return cls(model.yaml, tuple(str(names[index]) for index in range(len(names))), candidate, allocation_of(model))
+
+    def to_json(self) -> dict[str, object]:
+        """Return the JSON form."""
+        record: dict[str, object] = {
+            "yaml": dict(self.yaml),
+            "names": list(self.names),
+            "candidate": self.candidate.to_json(),
+        }
+        return record | ({"bits": to_picks(self.bits)} if self.bits else {})
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, object]) -> Self:
+        """Return the architecture that `to_json` described.
+
+        Raises:
+            BadInput: the record has another shape or names a layer that is not a plain network layer.
+        """
+        yaml, names, candidate = record.get("yaml"), record.get("names"), record.get("candidate")
+        if not isinstance(yaml, dict) or not isinstance(candidate, dict) or not isinstance(names, list):
+            raise BadInput("an architecture must have yaml, names and candidate")
+        bits = Candidate.from_json({"base": "", "picks": record.get("bits", {})})
+        _check_layers(yaml)
+        return cls(yaml, tuple(map(str, names)), Candidate.from_json(candidate), from_picks(bits.picks))
+
+
+def build_detector(architecture: Architecture, tensors: Mapping[str, Tensor], /) -> DetectionModel:
+    """Return the network in float32 and eval mode, with the widths of `tensors`.
+
+    Raises:
+        BadInput: the tensors are not those of the architecture.
+    """
+    n_classes = len(architecture.names)
+    if odd := next((name for name, tensor in tensors.items() if not tensor.isfinite().all()), None):
+        raise BadInput(f"the weights hold NaN or infinity, first in {odd}")
+    plain = _untrained({**architecture.yaml, "nc": n_classes}, n_classes)
+    if BACKBONE_NAME in architecture.yaml:
+        plain = swap_backbone(plain, str(architecture.yaml[BACKBONE_NAME]))
+    if architecture.bits:
+        plain = _rounded(plain, architecture.bits)
+    plain.names = dict(enumerate(architecture.names))
+    plain.args = get_cfg()  # the gains of the training loss
+    try:
+        model = install(plain, {name: _float32(tensor) for name, tensor in tensors.items()})
+        with torch.no_grad():
+            model(torch.zeros(1, 3, 64, 64))  # wrong shapes show here
+    except (ValueError, RuntimeError, IndexError) as error:
+        raise BadInput(f"the weights do not fit their architecture: {error}") from error
+    assert isinstance(model, DetectionModel)
+    return model
+
+
+def load_detector(path: Path, /) -> tuple[DetectionModel, Architecture]:
+    """Return the detector in `path`, in float32 and eval mode.
+
+    It is a `.pt` of Ultralytics or of the original YOLOv5, or a folder of ours.
+
+    Raises:
+        BadInput: missing, damaged, of another kind or task, or not loadable without running foreign code.
+    """
+    try:
+        is_there = path.exists()
+    except OSError as error:
+        raise BadInput(f"weights: {str(path)[:60]!r}... cannot be read: {error.strerror}") from error
+    if not is_there:
+        raise BadInput(f"weights: {str(path)!r} not found (nothing is downloaded)")
+    if path.is_dir() or path.name in ("architecture.json", "model.safetensors"):
+        return _load_folder(path if path.is_dir() else path.parent)
+    if path.suffix != ".pt":
+        raise BadInput(f"weights: {str(path)!r} must be a .pt of Ultralytics or YOLOv5, or a folder of ours")
+    check_archive(path)
+    checkpoint = read_legacy(path) if is_legacy(path) else read_ultralytics(path)
+    record = {"yaml": checkpoint.yaml, "names": list(checkpoint.names)}
+    architecture = Architecture.from_json({**record, "candidate": Candidate("same", ()).to_json()})
+    return build_detector(architecture, checkpoint.tensors), architecture
+
+
+def save_detector(model: DetectionModel, folder: Path, /, *, candidate: Candidate, is_half: bool = False) -> None:
+    """Write model.safetensors and architecture.json into `folder`, each in one step.
+
+    With `is_half` the convolutions are stored in float16, which halves the file; vectors stay in float32.
+    """
+    tensors = {
+        name: (tensor.half() if is_half and tensor.is_floating_point() and tensor.dim() > 1 else tensor).contiguous()
+        for name, tensor in model.state_dict().items()
+    }
+    payload = tensor_bytes(tensors)
+    record = {"format": FORMAT, **Architecture.of(model, candidate).to_json()}
+    record["sha256"] = hashlib.sha256(payload).hexdigest()
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(folder / "model.safetensors", payload)
+    write_atomic(folder / "architecture.json", json.dumps(record, indent=1))
+
+
+def _load_folder(folder: Path) -> tuple[DetectionModel, Architecture]:
+    description, weights = folder / "architecture.json", folder / "model.safetensors"
+    for path in (description, weights):
+        if not path.is_file():
+            raise BadInput(f"weights: {str(path)!r} not found")
+    if description.stat().st_size > MAX_JSON:
+        raise BadInput(f"weights: {str(description)!r} is larger than {MAX_JSON} bytes")
+    try:
+        record = json.loads(description.read_text(encoding="utf-8"))
+        payload = weights.read_bytes()
+        tensors = load_tensors(payload)
+    except (ValueError, SafetensorError) as error:
+        raise BadInput(f"weights: {str(folder)!r} is damaged: {error!s:.100}") from error
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        raise BadInput(f"weights: {str(description)!r} must have the format {FORMAT!r}")
+    if record.get("sha256") != hashlib.sha256(payload).hexdigest():
+        raise BadInput(f"weights: {str(weights)!r} is not the file that {description.name} describes (sha256 differs)")
+    architecture = Architecture.from_json(record)
+    return build_detector(architecture, tensors), architecture
+
+
+def _untrained(yaml: Mapping[str, object], n_classes: int) -> DetectionModel:
+    if "anchors" in yaml:
+        return AnchorDetector(yaml)
+    try:
+        return DetectionModel(dict(yaml), ch=3, nc=n_classes, verbose=False)
+    except (TypeError, ValueError, RuntimeError, KeyError, IndexError, AttributeError) as error:
+        raise BadInput(f"the architecture cannot be built: {error!s:.100}") from error
+
+
+def _rounded(plain: DetectionModel, bits: Mapping[str, LayerBits]) -> DetectionModel:
+    """Return `plain` without BatchNorm and with layers of these bits, their grids still to be read."""
+    folded = fold_bn(plain)
+    layers = layers_by_name(folded)
+    if odd := next((name for name in bits if name not in layers), None):
+        raise BadInput(f"the architecture gives bits to layer {odd!r:.60}, which it does not have")
+    blank = quantized_blank(folded, bits)
+    assert isinstance(blank, DetectionModel)
+    return blank
+
+
+def _check_layers(yaml: Mapping[str, object]) -> None:
+    if "anchors" in yaml:
+        read_spec(yaml, tuple(LAYERS))
+        return
+    activation = yaml.get("activation")
+    if activation is not None and not (isinstance(activation, str) and _ACTIVATION.fullmatch(activation)):
+        raise BadInput(f"activation must be a layer of torch.nn, got {activation!r:.60}")
+    for section in ("backbone", "head"):
+        rows = yaml.get(section)
+        if not isinstance(rows, Sequence) or not all(isinstance(row, Sequence) and len(row) == 4 for row in rows):
+            raise BadInput(f"{section} must be a list of [from, repeats, layer, arguments]")
+        for row in rows:
+            if not _is_plain_layer(row[2]):
+                raise BadInput(f"layer {row[2]!r:.60} in {section} is no plain network layer; refused")
+
+
+def _is_plain_layer(name: object) -> bool:
+    layer = getattr(ultralytics_modules, name, None) if isinstance(name, str) and name != "TorchVision" else None
+    return name in _PLAIN_LAYERS or (isinstance(layer, type) and issubclass(layer, nn.Module))
+
+
+def _float32(tensor: Tensor) -> Tensor:
+    return tensor.to(torch.float32) if tensor.is_floating_point() else tensor

@@ -1,0 +1,1 @@
+"""A quantized detector in integers alone, and its simulation."""

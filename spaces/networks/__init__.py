@@ -1,0 +1,1 @@
+"""Networks as such: copies that share tensors, BatchNorm folded in, dtypes, outputs, threads."""

@@ -1,0 +1,98 @@
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evaluators.data.data_yaml import read_data_yaml
+from spaces.errors import BadInput
+
+SPLITS = "train: a\nval: b\n"
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "data.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ("names: [cat, dog]", ("cat", "dog")),
+        ("names: {1: dog, 0: cat}", ("cat", "dog")),
+        ("nc: 2\nnames: {'0': cat, '1': dog}", ("cat", "dog")),
+        ("nc: 2", ("class_0", "class_1")),
+        ("names: [0, 1]", ("0", "1")),
+    ],
+)
+def test_names_may_be_a_list_or_a_mapping_or_left_out(tmp_path: Path, names: str, expected: tuple[str, ...]) -> None:
+    assert read_data_yaml(write(tmp_path, SPLITS + names)).names == expected
+
+
+def test_path_is_relative_to_the_folder_of_the_yaml(tmp_path: Path) -> None:
+    found = read_data_yaml(write(tmp_path, "path: sub\ntrain: [a, b.txt]\nval: /c\nnc: 1\n"))
+    assert found.train == (tmp_path / "sub/a", tmp_path / "sub/b.txt")
+    assert found.val == (Path("/c"),)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("train: [a\nval: b", ("data.yaml:2:4",)),
+        ("train: a\n\tval: b", ("data.yaml:2:1",)),
+        ("- train", ("mapping", "['train']")),
+        ("", ("mapping", "None")),
+        (SPLITS + "nc: !!python/object/apply:os.system ['true']", ("data.yaml:3:5", "python")),
+        (SPLITS + "names: &a [x]\nother: *a", ("data.yaml:4:8", "aliases")),
+        (SPLITS + "names: " + "[" * 50_000, ("data.yaml:3:27", "nesting")),
+        (SPLITS + "names: [2026-13-45]", ("month",)),
+        ("#" * 1_000_001, ("1000000", "1000001")),
+        ("val: b\nnc: 1", ("train", "missing", ".txt")),
+        ("train: a\nval: 3\nnc: 1", ("val", "got 3")),
+        ("train: []\nval: b\nnc: 1", ("train", "got []")),
+        (SPLITS, ("names",)),
+        (SPLITS + "nc: 0", ("nc", "from 1", "got 0")),
+        (SPLITS + "nc: '2'\nnames: [a, b]", ("nc", "integer", "'2'")),
+        (SPLITS + "nc: true", ("nc", "True")),
+        (SPLITS + "nc: 3\nnames: [a, b]", ("nc 3", "2 names")),
+        (SPLITS + "names: {0: a, 2: b}", ("0 to 1", "1 is missing")),
+        (SPLITS + "names: [a, b, a]", ("classes 0 and 2", "'a'")),
+        (SPLITS + "names: [yes, no]", ("True", "quotes")),
+        (SPLITS + "names: []", ("1 to", "got 0")),
+        (SPLITS + "names: cat", ("list", "'cat'")),
+        (SPLITS + "nc: 1\npath: 3", ("path", "got 3")),
+        (SPLITS + "nc: 1\ndownload: |\n  import os", ("download", "refused")),
+    ],
+)
+def test_bad_yaml_is_one_line_that_names_file_key_and_value(tmp_path: Path, text: str, parts: tuple[str, ...]) -> None:
+    with pytest.raises(BadInput) as caught:
+        read_data_yaml(write(tmp_path, text))
+    message = str(caught.value)
+    assert message.startswith(str(tmp_path / "data.yaml"))
+    assert "\n" not in message
+    assert [part for part in parts if part not in message] == []
+
+
+def test_missing_yaml_names_the_closest_files_there(tmp_path: Path) -> None:
+    write(tmp_path, SPLITS)
+    with pytest.raises(BadInput, match=r"dota\.yaml: no such data yaml; .* has data\.yaml"):
+        read_data_yaml(tmp_path / "dota.yaml")
+    with pytest.raises(BadInput, match="no folder"):
+        read_data_yaml(tmp_path / "nowhere" / "data.yaml")
+
+
+def test_yaml_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "data.yaml").write_bytes(b"names: \xff")
+    with pytest.raises(BadInput, match=r"UTF-8, byte 7"):
+        read_data_yaml(tmp_path / "data.yaml")
+
+
+@given(st.text(max_size=40) | st.text("train: vl[]{}&*!,-'\"0nc#\n", max_size=60))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "data.yaml"
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(BadInput):  # no text drawn from so few characters names both splits and the classes
+            read_data_yaml(path)
