@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from evaluators.budget import Budget
-from evaluators.result import Result, Status
+from evaluators.result import Job, Result, Status
 from spaces.build import Subnet
 from spaces.candidate import Candidate
 
@@ -12,7 +12,7 @@ Evaluator = Callable[[Subnet], dict[str, float]]
 """Measures one candidate, built as far as it asks, and leaves it as it was; the readings are by metric name."""
 
 
-class Measure:
+class GatedMeasure:
     """What a worker does with each job.
 
     Args:
@@ -37,8 +37,8 @@ class Measure:
         self._gates = gates
         self._evaluators = evaluators
 
-    def __call__(self, job: tuple[int, Candidate], /) -> Result:
-        """Return the result of job (number, candidate).
+    def __call__(self, job: Job, /) -> Result:
+        """Return the result of `job`.
 
         Raises:
             ValueError: an evaluator returned a reading that is not finite.

@@ -1,10 +1,10 @@
 """The only thing that leaves a worker: what became of one candidate."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Self
+from typing import NamedTuple, Self
 
 from spaces.candidate import Candidate
 from spaces.errors import BadInput
@@ -16,6 +16,13 @@ class Status(StrEnum):
     DONE = "DONE"
     OVER_BUDGET = "OVER_BUDGET"
     FAILED = "FAILED"
+
+
+class Job(NamedTuple):
+    """A candidate and its place in the order of proposals."""
+
+    number: int
+    candidate: Candidate
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,10 @@ class Result:
             } if status in list(Status) and all(_is_finite(value) for value in readings.values()):
                 return cls(number, Candidate.from_json(candidate), Status(status), readings, float(seconds), error)
         raise BadInput(f"not a result: {record!r:.80}")
+
+
+Measure = Callable[[Job], Result]
+"""What a worker does with each job."""
 
 
 def _is_finite(value: object) -> bool:

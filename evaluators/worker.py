@@ -15,19 +15,18 @@ from evaluators.data.dataset import Sample
 from evaluators.data.images import Images, load_images
 from evaluators.devices.device_file import DeviceFile
 from evaluators.latency.timing import measure_latency
-from evaluators.measure import Evaluator, Measure
+from evaluators.measure import Evaluator, GatedMeasure
 from evaluators.metric import MAP
-from evaluators.proxies.by_name import evaluator_of
-from evaluators.result import Result
-from evaluators.runtimes.onnx_runtime import export_onnx
-from spaces.bases.base import SAME, Base
+from evaluators.proxies.recovered import evaluator_of
+from evaluators.result import Measure
+from evaluators.runtimes.onnx_export import export_onnx
+from spaces.bases.base import Base
+from spaces.bases.names import SAME
 from spaces.build import Builder, Subnet
 from spaces.candidate import Candidate
-from spaces.networks.precision import Precision
+from spaces.networks.compute_dtype import ComputeDtype
 from spaces.recovery.recovery import Recovery
 from spaces.study import Study
-
-AnyMeasure = Callable[[tuple[int, Candidate]], Result]  # of a job, or of what looks like one
 
 N_BUILDERS = (
     8  # that a worker keeps, one for each base: each holds its calibration images and what its parent makes of them
@@ -46,7 +45,7 @@ class Studied:
     calibration: Images
     study: Study
 
-    def builder(self, device: str, *, precision: Precision = Precision.FLOAT32) -> Builder:
+    def builder(self, device: str, *, precision: ComputeDtype = ComputeDtype.FLOAT32) -> Builder:
         """Return what makes a network of a candidate, on `device`."""
         network = copy.deepcopy(self.base.network).to(device)
         images = self.calibration.tensor().to(device)
@@ -54,7 +53,7 @@ class Studied:
 
 
 @dataclass(frozen=True, eq=False)
-class Workshop:
+class Supernets:
     """Everything a worker needs to build candidates; it travels to each worker once.
 
     Attributes:
@@ -67,7 +66,7 @@ class Workshop:
     parent: DetectionModel
     bases: Mapping[str, Studied]
     recovery: Recovery
-    precision: Precision = Precision.FLOAT32
+    precision: ComputeDtype = ComputeDtype.FLOAT32
     device: DeviceFile | None = None
 
     @property
@@ -83,7 +82,7 @@ class Workshop:
         """Return what makes the candidates of `base` that are only ranked; coarse products would add to their bits'."""
         studied = self.bases[base]
         is_float = studied.base.table is None
-        return studied.builder(device, precision=self.precision if is_float else Precision.FLOAT32)
+        return studied.builder(device, precision=self.precision if is_float else ComputeDtype.FLOAT32)
 
     def costs(self, candidate: Candidate, /) -> dict[str, float]:
         """Return the arithmetic costs of `candidate`."""
@@ -91,52 +90,52 @@ class Workshop:
 
 
 def make_measure(
-    workshop: Workshop,
+    supernets: Supernets,
     search: Sequence[Sample],
     budget: Budget,
     /,
     *,
     device: str,
     proxy: str = MAP.name,
-    rungs: Mapping[int, str] | None = None,
-) -> AnyMeasure:
+    fidelities: Mapping[int, str] | None = None,
+) -> Measure:
     """Return what measures candidates in one worker: the proxy on the hold-out, latency if it is limited.
 
     One thread, whatever the machine has: the readings then do not depend on how many workers share it.
 
     Args:
         search: the hold-out; it is decoded for each image size that a candidate asks for.
-        rungs: proxies of a ladder by the number that their jobs have; they know no budget.
+        fidelities: proxies of a ladder by the number that their jobs have; they know no budget.
     """
     torch.set_num_threads(1)
 
     @lru_cache(maxsize=N_BUILDERS)
     def builder(base: str) -> Builder:
-        return workshop.builder(base, device)
+        return supernets.builder(base, device)
 
-    evaluator = _on_images(search, workshop)
+    evaluator = _on_images(search, supernets)
 
-    def measure_by(name: str, limits: Budget, checked: tuple[Evaluator, ...]) -> Measure:
-        return Measure(
-            workshop.costs,
+    def measure_by(name: str, limits: Budget, checked: tuple[Evaluator, ...]) -> GatedMeasure:
+        return GatedMeasure(
+            supernets.costs,
             lambda candidate: Subnet(candidate, builder(candidate.base)),
             budget=limits,
             gates=checked,
             evaluators=(evaluator(name),),
         )
 
-    by_rung = {number: measure_by(name, Budget({}), ()) for number, name in (rungs or {}).items()}
-    return by_number(measure_by(proxy, budget, _gates(workshop, budget)), by_rung)
+    by_fidelity = {number: measure_by(name, Budget({}), ()) for number, name in (fidelities or {}).items()}
+    return by_number(measure_by(proxy, budget, _gates(supernets, budget)), by_fidelity)
 
 
-def _gates(workshop: Workshop, budget: Budget) -> tuple[Evaluator, ...]:
+def _gates(supernets: Supernets, budget: Budget) -> tuple[Evaluator, ...]:
     """Return what judges latencies before anything dearer is measured: predicted if they can be, else timed."""
-    if workshop.device is not None:
-        return (_predicted_latency(workshop.same.base, workshop.device),)
-    return (_onnx_latency(workshop),) if "latency_ms" in budget.limits else ()
+    if supernets.device is not None:
+        return (_predicted_latency(supernets.same.base, supernets.device),)
+    return (_onnx_latency(supernets),) if "latency_ms" in budget.limits else ()
 
 
-def _on_images(search: Sequence[Sample], workshop: Workshop) -> Callable[[str], Evaluator]:
+def _on_images(search: Sequence[Sample], supernets: Supernets) -> Callable[[str], Evaluator]:
     """Return what gives the evaluator of a proxy, which looks at `search` in the size that each candidate asks for."""
 
     @cache
@@ -145,9 +144,9 @@ def _on_images(search: Sequence[Sample], workshop: Workshop) -> Callable[[str], 
 
     @cache
     def sized(proxy: str, imgsz: int) -> Evaluator:
-        return evaluator_of(proxy, images(imgsz), workshop.recovery)
+        return evaluator_of(proxy, images(imgsz), supernets.recovery)
 
-    return lambda proxy: lambda subnet: sized(proxy, workshop.of(subnet.candidate).base.imgsz)(subnet)
+    return lambda proxy: lambda subnet: sized(proxy, supernets.of(subnet.candidate).base.imgsz)(subnet)
 
 
 def _predicted_latency(base: Base, device: DeviceFile) -> Evaluator:
@@ -156,11 +155,11 @@ def _predicted_latency(base: Base, device: DeviceFile) -> Evaluator:
     return lambda subnet: predict_latency([subnet.candidate])[0]
 
 
-def _onnx_latency(workshop: Workshop) -> Evaluator:
+def _onnx_latency(supernets: Supernets) -> Evaluator:
     """Return the evaluator of the median ONNX Runtime latency on one thread."""
 
     def evaluate(subnet: Subnet) -> dict[str, float]:
-        imgsz = workshop.of(subnet.candidate).base.imgsz
+        imgsz = supernets.of(subnet.candidate).base.imgsz
         with tempfile.TemporaryDirectory() as folder:
             network = subnet.builder.float_network(subnet.candidate, Recovery.NOTHING)
             path = export_onnx(network, Path(folder) / "candidate.onnx", imgsz=imgsz)
@@ -169,6 +168,6 @@ def _onnx_latency(workshop: Workshop) -> Evaluator:
     return evaluate
 
 
-def by_number(measure: AnyMeasure, rungs: Mapping[int, AnyMeasure], /) -> AnyMeasure:
-    """Return what measures jobs of a rung by `rungs`, by their number, and all others by `measure`."""
-    return lambda job: rungs.get(job[0], measure)(job)
+def by_number(measure: Measure, fidelities: Mapping[int, Measure], /) -> Measure:
+    """Return what measures jobs of a fidelity by `fidelities`, by their number, and all others by `measure`."""
+    return lambda job: fidelities.get(job.number, measure)(job)

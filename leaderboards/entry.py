@@ -5,12 +5,65 @@ from dataclasses import asdict, dataclass, fields
 from typing import Self
 
 from evaluators.result import Status
-from leaderboards.judgement import Judgement
+from evaluators.runtimes.by_name import DEFAULT
+from evaluators.runtimes.precision import Precision
+from leaderboards.detection_metrics import DetectionMetrics
+from leaderboards.earlier_rows import with_files
 from spaces.bits.layer_bits import FLOAT_BITS
 from spaces.candidate import Candidate
 from spaces.errors import BadInput
 
 PARENT = "parent"
+INT8_BITS = 8
+
+
+@dataclass(frozen=True)
+class DeployedFile:
+    """One file of a row, as one runtime computes it in one precision.
+
+    Attributes:
+        file: its name in the row's folder.
+        size_mb: in 1e6 bytes.
+        map50_95: COCO mAP on the sealed val split, in [0, 1]; that of the row's own network where the file computes
+            the same to float precision, of a network of few bits its own.
+        latency_ms: median, batch 1, one thread; `latency_p95_ms` its 95th percentile.
+        latency_low_ms: lower end of the 95 % interval of `latency_ms`; `latency_high_ms` the upper.
+        error: largest difference between its exact form's outputs and torch's, relative to the largest output.
+        execution: how the bits of a network of few bits are stored and computed, in words.
+        detection: what mAP does not tell; None where the file computes what the row's own network does.
+
+    What may be None is missing in rows of earlier versions too.
+    """
+
+    runtime: str
+    precision: Precision
+    file: str
+    size_mb: float
+    map50_95: float
+    latency_ms: float
+    latency_p95_ms: float
+    latency_low_ms: float | None = None
+    latency_high_ms: float | None = None
+    error: float | None = None
+    execution: str | None = None
+    detection: DetectionMetrics | None = None
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, object]) -> Self:
+        """Return the file whose fields are in `record`.
+
+        Raises:
+            BadInput: the record has another shape.
+        """
+        if not _has_fields(record, cls) or record["precision"] not in list(Precision):
+            raise BadInput(f"not a deployed file: {record!r:.80}")
+        detection = record.get("detection")
+        known = {
+            **record,
+            "precision": Precision(str(record["precision"])),
+            "detection": None if detection is None else DetectionMetrics.from_json(detection),
+        }
+        return cls(**known)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -18,77 +71,87 @@ class Quality:
     """What was measured of one model.
 
     Attributes:
-        map50_95: COCO mAP on the sealed val split, in [0, 1]; `int8_map50_95` is that of the INT8 ONNX file.
+        map50_95: COCO mAP of the row's own network on the sealed val split, in [0, 1]; of few bits its simulation's.
         gflops: 2 x MACs of convolutions and matmuls at `imgsz`, batch 1, in 1e9.
         params_m: parameters of the unfused network in millions.
-        size_mb: the fp32 ONNX file in 1e6 bytes; `int8_size_mb` the INT8 file.
-        latency_ms: median of the fp32 ONNX file in ONNX Runtime, batch 1; `latency_p95_ms` its 95th percentile.
-        onnx_error: largest difference between ONNX fp32 and torch outputs, relative to the largest output.
         bits_mean: mean weight bits of the row's own network.
-        latency_low_ms: lower end of the 95 % interval of `latency_ms`; `latency_high_ms` the upper.
+        files: what was deployed, the one that the row stands for first: the exact one, or of few bits the INT8 one.
         preprocess_ms: from a decoded image to the network's input; `postprocess_ms` from its outputs to boxes.
         sentinel_ms: what a network that never changes took just before this row was timed.
-        judged: what mAP does not tell of the row's own network; `int8_judged` of the INT8 ONNX file.
-        int8_execution: how the INT8 file of a network of few bits is stored and computed, in words.
+        detection: what mAP does not tell of the row's own network.
         worst_layers: signal-to-quantization-noise ratio in dB of the layers whose bits cost the most, the worst first.
         zeros: the fraction of zeros among a masked network's weights.
-        sparse_size_mb: of its fp32 ONNX file if these zeros were not stored; no runtime here reads such a file.
+        sparse_size_mb: of its exact file if these zeros were not stored; no runtime here reads such a file.
         bops_g: MACs times the bits of both factors, of the row's own network, in 1e9; in float32 1024 a MAC.
 
-    A row of few bits stands for its INT8 file: `map50_95` is that of its simulation, size and latencies are the file's.
-    What may be None is missing in rows of earlier versions; `worst_layers` and `int8_execution` in rows of float
-    networks, too.
+    What may be None is missing in rows of earlier versions; `worst_layers` in rows of float networks, too.
     """
 
     map50_95: float
     map50: float
     gflops: float
     params_m: float
-    size_mb: float
-    latency_ms: float
-    latency_p95_ms: float
-    int8_map50_95: float
-    int8_latency_ms: float
-    int8_latency_p95_ms: float
-    int8_size_mb: float
-    onnx_error: float
     bits_mean: float
-    latency_low_ms: float | None = None
-    latency_high_ms: float | None = None
+    files: tuple[DeployedFile, ...]
     preprocess_ms: float | None = None
     postprocess_ms: float | None = None
     sentinel_ms: float | None = None
-    judged: Judgement | None = None
-    int8_judged: Judgement | None = None
-    int8_execution: str | None = None
+    detection: DetectionMetrics | None = None
     worst_layers: Mapping[str, float] | None = None
     zeros: float | None = None
     sparse_size_mb: float | None = None
     bops_g: float | None = None
 
     @property
-    def network_ms(self) -> float:
-        """The stage between the other two."""
-        return self.latency_ms
+    def own(self) -> DeployedFile:
+        """The file that the row stands for."""
+        return self.files[0]
 
-    def readings(self) -> dict[str, float]:
-        """Return the values by the names that budgets use."""
-        measured = {name: value for name, value in asdict(self).items() if isinstance(value, int | float)}
-        return {"bops_g": FLOAT_BITS**2 * self.gflops / 2, **measured, "macs_g": self.gflops / 2}
+    @property
+    def has_bits(self) -> bool:
+        """Whether the row is a network of few bits."""
+        return self.own.precision is Precision.INT8
+
+    def file(self, precision: Precision, runtime: str = DEFAULT, /) -> DeployedFile | None:
+        """Return the file of that runtime in that precision, if there is one."""
+        found = (file for file in self.files if (file.runtime, file.precision) == (runtime, precision))
+        return next(found, None)
+
+    def readings(self, file: DeployedFile | None = None, /) -> dict[str, float]:
+        """Return the costs of `file`, by default of the one that the row stands for, by the names that budgets use.
+
+        A file of integers has no layer of more than 8 bits; MACs and parameters are the same for all.
+        """
+        file = self.own if file is None else file
+        bops = FLOAT_BITS**2 * self.gflops / 2 if self.bops_g is None else self.bops_g
+        if file.precision is Precision.INT8:
+            bops = min(bops, INT8_BITS**2 * self.gflops / 2)
+        return {
+            "macs_g": self.gflops / 2,
+            "gflops": self.gflops,
+            "params_m": self.params_m,
+            "size_mb": file.size_mb,
+            "bops_g": bops,
+            "latency_ms": file.latency_ms,
+        }
 
     @classmethod
     def from_json(cls, record: Mapping[str, object]) -> Self:
-        """Return the quality whose fields are in `record`.
+        """Return the quality whose fields are in `record`, of earlier versions too.
 
         Raises:
-            BadInput: a part of it has another shape.
+            BadInput: the record has another shape.
         """
-        judged = {
-            name: Judgement.from_json(record[name])
-            for name in ("judged", "int8_judged")
-            if record.get(name) is not None
+        record = with_files(record)
+        files, detection = record.get("files"), record.get("detection")
+        if not _has_fields(record, cls) or not isinstance(files, list | tuple) or not files:
+            raise BadInput(f"not what a row was measured to be: {record!r:.80}")
+        known = {
+            **record,
+            "files": tuple(DeployedFile.from_json(file) for file in files),
+            "detection": None if detection is None else DetectionMetrics.from_json(detection),
         }
-        return cls(**{**record, **judged})  # type: ignore[arg-type]
+        return cls(**known)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -126,19 +189,19 @@ class Entry:
             BadInput: the record has another shape.
         """
         candidate, quality, status = record.get("candidate"), record.get("quality"), record.get("status")
-        is_whole = _has_fields(record, cls) and (quality is None or _has_fields(quality, Quality))
+        is_whole = _has_fields(record, cls) and (quality is None or isinstance(quality, Mapping))
         if not is_whole or not isinstance(candidate, dict) or status not in list(Status):
             raise BadInput(f"not a leaderboard entry: {record!r:.80}")
         rest = {name: value for name, value in record.items() if name not in ("candidate", "quality", "status")}
         return cls(
             candidate=Candidate.from_json(candidate),
             status=Status(str(status)),
-            quality=Quality.from_json(quality) if isinstance(quality, dict) else None,
+            quality=Quality.from_json(quality) if isinstance(quality, Mapping) else None,
             **rest,  # type: ignore[arg-type]
         )
 
 
-def _has_fields(record: object, kind: type[Quality] | type[Entry]) -> bool:
+def _has_fields(record: object, kind: type[DeployedFile] | type[Quality] | type[Entry]) -> bool:
     """Return whether `record` has every field of `kind`, save those that may be None, and no other."""
     names = {field.name for field in fields(kind)}
     required = {field.name for field in fields(kind) if field.default is not None}

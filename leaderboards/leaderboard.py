@@ -1,11 +1,10 @@
 """The leaderboard: the entries ranked under the limits, the front among them, and their table of numbers.
 
-Rows within the limits come first. A row whose fp32 file is too slow or too large may still meet them as INT8; it is
+Rows within the limits come first. A row whose exact file is too slow or too large may still meet them as another; it is
 then ranked by the mAP of that file, because that is what the user gets. So the first row is what `select` picks,
 unless the parent itself meets the limits and is better.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,36 +13,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from evaluators.metric import METRICS, Metric
+from evaluators.metric import Metric
+from evaluators.proxies.by_name import METRICS
 from leaderboards.choice import Choice, choices, choose
-from leaderboards.entry import PARENT, Entry, Quality
+from leaderboards.columns import all_columns, called, detection, numbers
+from leaderboards.entry import PARENT, Entry
 from leaderboards.wording import one_line
 from search.pareto import is_front
 from spaces.errors import BadInput
 from spaces.files import write_atomic
 
 LIMITS = ("macs_g", "gflops", "params_m", "size_mb", "bops_g", "latency_ms")
-MEASURED = (
-    "map50_95", "map50", "gflops", "params_m", "size_mb", "latency_ms", "latency_p95_ms",
-    "int8_map50_95", "int8_latency_ms", "int8_latency_p95_ms", "int8_size_mb", "bits_mean", "onnx_error",
-    "latency_low_ms", "latency_high_ms", "preprocess_ms", "network_ms", "postprocess_ms", "sentinel_ms",
-    "zeros", "sparse_size_mb",
-)  # fmt: skip
-JUDGED = tuple(
-    f"{file}{name}"
-    for file in ("", "int8_")
-    for name in (
-        "f1", "f1_threshold", "f1_threshold_shift", "f1_precision", "f1_recall", "recall_at_parent_threshold",
-        "class_map50_95",
-    )
-)  # fmt: skip
-COLUMNS = (
-    "id", "base", "strategy", "status", "on_front", "map50_95", "map50", "proxy", "gflops", "params_m", "size_mb",
-    "latency_ms", "latency_p95_ms", "int8_map50_95", "int8_latency_ms", "int8_size_mb", "bits_mean", "imgsz", "seed",
-    "within_budget", "meets_as", "map_loss", "macs_kept", "onnx_error", "int8_latency_p95_ms", "proxy_name", "epochs",
-    "seconds", "error", "latency_low_ms", "latency_high_ms", "preprocess_ms", "network_ms", "postprocess_ms",
-    "sentinel_ms", *JUDGED, "worst_layers", "zeros", "sparse_size_mb",
-)  # fmt: skip
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -97,14 +77,15 @@ class Leaderboard:
         return frozenset(entry.id for entry, flag in zip(measured, flags, strict=True) if flag)
 
     def choice(self, entry: Entry) -> Choice | None:
-        """Return the file of `entry` that meets the limits, fp32 before INT8; None if neither does."""
+        """Return the file of `entry` that meets the limits, the one that it stands for first; None if none does."""
         return choose(entry, self.limits)
 
     def frame(self) -> pd.DataFrame:
         """Return the table: the parent first, then `rows`; what was not measured is missing."""
         front = self.front()
         records = [{**self._record(entry), "on_front": entry.id in front} for entry in (self.parent, *self.rows)]
-        return pd.DataFrame.from_records(records, columns=list(COLUMNS))
+        columns = all_columns(entry.quality for entry in self.entries if entry.quality is not None)
+        return pd.DataFrame.from_records(records, columns=columns)
 
     def write_csv(self, path: Path) -> None:
         """Write `frame` to `path` in one step; text that a spreadsheet would run as a formula gets a leading '."""
@@ -124,30 +105,12 @@ class Leaderboard:
         named = ("id", "strategy", "proxy", "proxy_name", "imgsz", "seed", "epochs", "seconds")
         record: dict[str, object] = {name: getattr(entry, name) for name in named}
         record |= {"base": entry.candidate.base, "status": entry.status.value, "error": one_line(entry.error)}
-        record |= {"within_budget": choice is not None, "meets_as": "" if choice is None else choice.precision.value}
+        record |= {"within_budget": choice is not None, "meets_as": "" if choice is None else called(choice.file)}
         if quality is not None:
-            record |= {name: getattr(quality, name) for name in MEASURED}
+            record |= {**numbers(quality), **detection(quality, parent)}
         if quality is not None and parent is not None:
             record |= {"map_loss": parent.map50_95 - quality.map50_95, "macs_kept": quality.gflops / parent.gflops}
-        return record | (_judged(quality, parent) if quality is not None else {})
-
-
-def _judged(quality: Quality, parent: Quality | None) -> dict[str, object]:
-    """Return what was judged by the names of `JUDGED`, classes and layers as JSON; nothing for earlier versions."""
-    record: dict[str, object] = {}
-    for file, judged in (("", quality.judged), ("int8_", quality.int8_judged)):
-        if judged is not None:
-            record |= {f"{file}{name}": getattr(judged, name) for name in ("f1", "f1_threshold")}
-            record |= {f"{file}f1_precision": judged.precision, f"{file}f1_recall": judged.recall}
-            record[f"{file}recall_at_parent_threshold"] = judged.recall_at_parent_threshold
-            record[f"{file}class_map50_95"] = _json(judged.class_map50_95)
-        if judged is not None and parent is not None and parent.judged is not None:
-            record[f"{file}f1_threshold_shift"] = judged.f1_threshold - parent.judged.f1_threshold
-    return record | ({"worst_layers": _json(quality.worst_layers)} if quality.worst_layers else {})
-
-
-def _json(values: Mapping[str, float]) -> str:
-    return json.dumps({name: float(f"{value:.6g}") for name, value in values.items()})
+        return record
 
 
 def guarded(cell: object) -> object:

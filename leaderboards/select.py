@@ -5,16 +5,17 @@ from typing import NamedTuple
 
 from evaluators.budget import Budget
 from leaderboards.choice import Choice, choices
+from leaderboards.columns import called
 from leaderboards.entry import Entry
 from leaderboards.leaderboard import Leaderboard
+from leaderboards.recipes.keys import LIMITS, read_amount
 from leaderboards.recipes.reading import read_pairs
-from leaderboards.recipes.recipe import LIMITS, read_amount
 from leaderboards.wording import number, one_line, percent
 from spaces.errors import BadInput, NothingFeasible
 
 
 def select(board: Leaderboard, limits: Mapping[str, float]) -> Choice:
-    """Return the file with the highest mAP within `limits`, the parent's too; a row counts as fp32 if that meets them.
+    """Return the file with the highest mAP within `limits`, the parent's too; of a row the first that meets them.
 
     Raises:
         NothingFeasible: no file meets all limits; the message names the nearest one, and for each limit the nearest
@@ -53,7 +54,7 @@ def _nearest_miss(board: Leaderboard) -> str:
         return f"no row meets {asked or 'the limits'}: not one was measured; the first error is: {first}"
     nearest = min(files, key=lambda choice: Budget(board.limits).excess(choice.readings))
     return (
-        f"no row meets {asked}; the nearest is {nearest.entry.id} ({nearest.precision}): "
+        f"no row meets {asked}; the nearest is {nearest.entry.id} ({called(nearest.file)}): "
         f"{_misses(board.limits, nearest)}; each limit alone: {_alone(board.limits, files)}"
     )
 
@@ -66,7 +67,7 @@ def _alone(limits: Mapping[str, float], files: Sequence[Choice]) -> str:
     """Return for each limit the file that comes nearest to it, whatever its other costs."""
     lowest = {name: min(files, key=lambda choice: choice.readings[name]) for name in limits}
     return "; ".join(
-        f"{_Miss(name, choice.readings[name], limits[name])} ({choice.entry.id}, {choice.precision})"
+        f"{_Miss(name, choice.readings[name], limits[name])} ({choice.entry.id}, {called(choice.file)})"
         for name, choice in lowest.items()
     )
 

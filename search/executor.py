@@ -1,21 +1,10 @@
 """Where candidates are measured: the one interface, and the executor that needs no other process."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
-from evaluators.result import Result, Status
-from spaces.candidate import Candidate
-
-
-class Job(NamedTuple):
-    """A candidate and its place in the order of proposals."""
-
-    number: int
-    candidate: Candidate
-
-
-Measure = Callable[[Job], Result]
+from evaluators.result import Job, Measure, Result, Status
 
 
 class Executor(Protocol):

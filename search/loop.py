@@ -7,8 +7,8 @@ from types import FrameType
 
 import numpy as np
 
-from evaluators.result import Result, Status
-from search.executor import Executor, Job
+from evaluators.result import Job, Result, Status
+from search.executor import Executor
 from search.journal import Journal
 from search.strategy import Strategy
 from spaces.errors import BadInput, Interrupted, NothingFeasible

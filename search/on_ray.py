@@ -19,8 +19,8 @@ import ray
 from ray.actor import ActorHandle
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
-from evaluators.result import Result
-from search.executor import Job, Measure, failed, guarded
+from evaluators.result import Job, Measure, Result
+from search.executor import failed, guarded
 from spaces.errors import BadInput
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -40,6 +40,8 @@ NOT_SHIPPED = ["/runs", "/datasets", "/build", "/.git", "/.venv", "*.pt", "*.onn
 def start(address: str | None, workers: int) -> None:
     """Start a Ray of `workers` CPUs on this machine, or join the cluster at `address`; our folders come along.
 
+    The workers of a local Ray run at the niceness of this process, those of a cluster at what the cluster gives them.
+
     Raises:
         BadInput: the cluster does not answer, or runs another version of Ray or Python.
     """
@@ -49,7 +51,12 @@ def start(address: str | None, workers: int) -> None:
         connect = partial(ray.init, log_to_driver=False, logging_level=logging.ERROR)
         if address is None:
             variables = {**QUIET, "PYTHONPATH": str(ROOT)}
-            connect(num_cpus=workers, include_dashboard=False, runtime_env={"env_vars": variables})
+            connect(
+                num_cpus=workers,
+                include_dashboard=False,
+                runtime_env={"env_vars": variables},
+                _system_config={"worker_niceness": 0},  # on top of ours: at Ray's own 15 they starve on a busy machine
+            )
         else:
             _check_answers(address)
             shipped = {"working_dir": str(ROOT), "excludes": NOT_SHIPPED}

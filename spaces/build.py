@@ -12,9 +12,10 @@ from spaces.bits.layer_bits import Allocation, from_picks
 from spaces.bits.simulation import simulate
 from spaces.candidate import Candidate
 from spaces.channels.graph import ChannelGraph
-from spaces.cutting.masks import mask_, mask_of
+from spaces.cutting.mask import mask_of
+from spaces.cutting.masks import mask_
 from spaces.cutting.subnet import Chosen, Kept, choose_channels, install, kept_indices, skeleton_of, slice_tensors
-from spaces.networks.precision import Precision
+from spaces.networks.compute_dtype import ComputeDtype
 from spaces.recovery.calibration import calibrate_bn_
 from spaces.recovery.reconstruction import observe, reconstruct_, reconstruct_once_
 from spaces.recovery.recovery import Recovery
@@ -43,7 +44,7 @@ class Builder:
         *,
         images: Tensor,
         study: Study,
-        precision: Precision = Precision.FLOAT32,
+        precision: ComputeDtype = ComputeDtype.FLOAT32,
     ) -> None:
         self.parent = parent
         self.graph = graph

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spaces.candidate import Candidate
-from spaces.space import Keep, Space
+from spaces.space import Gene, Keep, Space
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -44,6 +44,19 @@ class InformedSpace:
     def check(self, limits: Mapping[str, float], /) -> None:
         """Raise OutOfReach if no candidate of the space meets `limits`."""
         self._space.check(limits)
+
+    @property
+    def genes(self) -> tuple[Gene, ...]:
+        """The blocks and the counts that each may keep."""
+        return self._space.genes
+
+    def shares(self, candidate: Candidate, /) -> dict[str, float]:
+        """Return the fraction that `candidate` keeps of each block, by name."""
+        return self._space.shares(candidate)
+
+    def adopt(self, shares: Mapping[str, float], /) -> Candidate:
+        """Return the candidate that keeps these fractions of the blocks of these names, and all of the others."""
+        return self._space.adopt(shares)
 
     def loss(self, candidate: Candidate, /) -> float:
         """Return the summed loss of the candidate's blocks."""

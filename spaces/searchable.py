@@ -1,4 +1,7 @@
-"""What a search asks of a space."""
+"""What a search asks of a space: `SearchSpace`, and of one base's space a little more.
+
+Limits are upper limits by the name of a cost that the space can compute by itself.
+"""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -8,79 +11,44 @@ import numpy as np
 from spaces.candidate import Candidate
 from spaces.space import Gene
 
+Limits = Mapping[str, float]
 
-class Bred(Protocol):
-    """A space that can be drawn from and bred in, inside limits."""
 
-    def sample(self, rng: np.random.Generator, /, *, limits: Mapping[str, float], diversity: float = 1.0) -> Candidate:
-        """Return a random candidate."""
+class SearchSpace(Protocol):
+    """Candidates that can be drawn, changed and crossed inside limits."""
+
+    def check(self, limits: Limits, /) -> None:
+        """Raise OutOfReach, with the interval that is in reach, if no candidate meets `limits`."""
         ...
 
-    def mutate(self, candidate: Candidate, rng: np.random.Generator, /, *, limits: Mapping[str, float]) -> Candidate:
-        """Return `candidate` with a few genes changed."""
+    def sample(self, rng: np.random.Generator, /, *, limits: Limits, diversity: float = 1.0) -> Candidate:
+        """Return a random candidate that uses its tightest limit and exceeds none; `diversity` 0 is uniform width.
+
+        Raises:
+            OutOfReach: no candidate meets the limits.
+        """
         ...
 
-    def cross(
-        self, first: Candidate, second: Candidate, rng: np.random.Generator, /, *, limits: Mapping[str, float]
-    ) -> Candidate:
-        """Return a candidate with each gene from one of the two."""
+    def mutate(self, candidate: Candidate, rng: np.random.Generator, /, *, limits: Limits) -> Candidate:
+        """Return `candidate` with a few genes changed, within `limits`."""
         ...
 
-    def fill(self, candidate: Candidate, rng: np.random.Generator, /, *, limits: Mapping[str, float]) -> Candidate:
+    def cross(self, first: Candidate, second: Candidate, rng: np.random.Generator, /, *, limits: Limits) -> Candidate:
+        """Return a candidate with each gene from one of the two, made narrower where it is over `limits`."""
+        ...
+
+    def fill(self, candidate: Candidate, rng: np.random.Generator, /, *, limits: Limits) -> Candidate:
         """Return `candidate` widened until the tightest limit is used up."""
         ...
 
 
-class BaseSpace(Protocol):
-    """What is asked of the space of one base when candidates move between several."""
+class BaseSpace(SearchSpace, Protocol):
+    """The candidates of one base, which are vectors of keep fractions too: so they can move to another base."""
 
-    def check(self, limits: Mapping[str, float], /) -> None:
-        """Raise OutOfReach unless some candidate meets `limits`."""
+    @property
+    def genes(self) -> tuple[Gene, ...]:
+        """The blocks and the counts that each may keep."""
         ...
-
-    def shares(self, candidate: Candidate, /) -> dict[str, float]:
-        """Return the fraction that `candidate` keeps of each block, by name."""
-        ...
-
-    def adopt(self, shares: Mapping[str, float], /) -> Candidate:
-        """Return the candidate that keeps these fractions of the blocks of these names."""
-        ...
-
-
-class Sampled(Protocol):
-    """A space that can be drawn from."""
-
-    def check(self, limits: Mapping[str, float], /) -> None:
-        """Raise OutOfReach if no candidate meets `limits`."""
-        ...
-
-    def sample(self, rng: np.random.Generator, /, *, limits: Mapping[str, float], diversity: float = 1.0) -> Candidate:
-        """Return a random candidate that uses its tightest limit and exceeds none; `diversity` 0 is uniform width."""
-        ...
-
-
-class Breeding(Sampled, Protocol):
-    """A space whose candidates can be changed and crossed inside limits."""
-
-    def mutate(self, candidate: Candidate, rng: np.random.Generator, /, *, limits: Mapping[str, float]) -> Candidate:
-        """Return `candidate` with a few genes changed."""
-        ...
-
-    def cross(
-        self, first: Candidate, second: Candidate, rng: np.random.Generator, /, *, limits: Mapping[str, float]
-    ) -> Candidate:
-        """Return a candidate with each gene from one of the two."""
-        ...
-
-    def fill(self, candidate: Candidate, rng: np.random.Generator, /, *, limits: Mapping[str, float]) -> Candidate:
-        """Return `candidate` widened until the tightest limit is used up."""
-        ...
-
-
-class Widths(Protocol):
-    """A base as a vector of keep fractions."""
-
-    genes: tuple[Gene, ...]
 
     def shares(self, candidate: Candidate, /) -> dict[str, float]:
         """Return the fraction that `candidate` keeps of each block, by name."""
@@ -88,18 +56,4 @@ class Widths(Protocol):
 
     def adopt(self, shares: Mapping[str, float], /) -> Candidate:
         """Return the candidate that keeps these fractions of the blocks of these names, and all of the others."""
-        ...
-
-    def check(self, limits: Mapping[str, float], /) -> None:
-        """Raise OutOfReach if no candidate meets `limits`."""
-        ...
-
-
-class Repairing(Sampled, Protocol):
-    """A space that brings what is over the limits inside them."""
-
-    def cross(
-        self, first: Candidate, second: Candidate, rng: np.random.Generator, /, *, limits: Mapping[str, float]
-    ) -> Candidate:
-        """Return a candidate with each gene from one of the two, made narrower where it is over `limits`."""
         ...

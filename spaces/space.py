@@ -61,11 +61,16 @@ class Space:
         self._floor = np.array([gene.options[0] for gene in self.genes])
         self._ceiling = np.array([gene.size for gene in self.genes])
         self._align = align
+        self._keep_min = keep_min
         self._overhead = size_overhead
         self._other_macs = graph.other_macs
         self._macs = _macs(graph)
         self._params = _parameters(graph, frozenset())
         self._folded = _parameters(graph, graph.scales)
+
+    def over(self, graph: ChannelGraph, /, *, base: str) -> "Space":
+        """Return the space of another graph under the same rules, whose candidates carry the name `base`."""
+        return Space(graph, base=base, align=self._align, keep_min=self._keep_min, size_overhead=self._overhead)
 
     @property
     def parent(self) -> Candidate:

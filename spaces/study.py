@@ -17,9 +17,10 @@ from spaces.bits.sensitivity import fisher
 from spaces.bits.simulation import Simulator
 from spaces.channels.graph import ChannelGraph
 from spaces.files import write_atomic
-from spaces.importance.by_name import Importance, score_channels
+from spaces.importance.by_name import Importance
 from spaces.importance.elimination import eliminate
 from spaces.importance.scores import Scores
+from spaces.importance.scoring import score_channels
 from spaces.networks.threads import one_thread
 
 Floats = NDArray[np.float32]

@@ -6,21 +6,20 @@ import numpy as np
 
 from spaces.candidate import Candidate
 from spaces.errors import OutOfReach
-from spaces.searchable import BaseSpace, Bred
+from spaces.searchable import BaseSpace
 
 SWITCHED = 0.15  # of the mutants move to another base, with what they keep of the blocks that it has too
 
 
 class Union:
-    """The sub-networks of all `spaces`, each drawn and bred by the one of the same name in `bred`.
+    """The sub-networks of all bases.
 
     Args:
         spaces: by base; "same" is among them.
     """
 
-    def __init__(self, spaces: Mapping[str, BaseSpace], bred: Mapping[str, Bred]) -> None:
+    def __init__(self, spaces: Mapping[str, BaseSpace]) -> None:
         self._spaces = spaces
-        self._bred = bred
 
     def check(self, limits: Mapping[str, float], /) -> None:
         """Raise OutOfReach if no candidate of any base meets `limits`; the message gives the interval of the last."""
@@ -33,14 +32,14 @@ class Union:
             OutOfReach: none can; the message gives the interval of the smallest.
         """
         names = self._reaching(limits)
-        return self._bred[names[int(rng.integers(len(names)))]].sample(rng, limits=limits, diversity=diversity)
+        return self._spaces[names[int(rng.integers(len(names)))]].sample(rng, limits=limits, diversity=diversity)
 
     def mutate(self, candidate: Candidate, rng: np.random.Generator, /, *, limits: Mapping[str, float]) -> Candidate:
         """Return a mutant of `candidate`, now and then in another base."""
         others = [name for name in self._reaching(limits) if name != candidate.base]
         if others and rng.random() < SWITCHED:
             return self._moved(candidate, others[int(rng.integers(len(others)))], rng, limits)
-        return self._bred[candidate.base].mutate(candidate, rng, limits=limits)
+        return self._spaces[candidate.base].mutate(candidate, rng, limits=limits)
 
     def cross(
         self, first: Candidate, second: Candidate, rng: np.random.Generator, /, *, limits: Mapping[str, float]
@@ -49,17 +48,17 @@ class Union:
         if first.base != second.base:
             first, second = (first, second) if rng.random() < 0.5 else (second, first)
             second = self._moved(second, first.base, rng, limits)
-        return self._bred[first.base].cross(first, second, rng, limits=limits)
+        return self._spaces[first.base].cross(first, second, rng, limits=limits)
 
     def fill(self, candidate: Candidate, rng: np.random.Generator, /, *, limits: Mapping[str, float]) -> Candidate:
         """Return `candidate` widened until the tightest limit is used up."""
-        return self._bred[candidate.base].fill(candidate, rng, limits=limits)
+        return self._spaces[candidate.base].fill(candidate, rng, limits=limits)
 
     def _moved(
         self, candidate: Candidate, base: str, rng: np.random.Generator, limits: Mapping[str, float]
     ) -> Candidate:
         shares = self._spaces[candidate.base].shares(candidate)
-        return self._bred[base].fill(self._spaces[base].adopt(shares), rng, limits=limits)
+        return self._spaces[base].fill(self._spaces[base].adopt(shares), rng, limits=limits)
 
     def _reaching(self, limits: Mapping[str, float]) -> list[str]:
         refusals: list[OutOfReach] = []

@@ -1,6 +1,7 @@
 """The house: imports go leftwards, and the four names are ours."""
 
 import ast
+import re
 import subprocess
 import sys
 from importlib import import_module
@@ -10,14 +11,33 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 ORDER = ["spaces", "evaluators", "search", "leaderboards"]
+ROOMS = {  # what stands in each folder, from the bottom up: a room imports those before it
+    "spaces": "errors files candidate networks activations channels space searchable informed_space importance cutting "
+    "bits union recovery detectors study integers bases build",
+    "spaces/detectors": "checkpoint weights_file embedded backbones yolov5 detector",
+    "evaluators": "metric result budget data runtimes accuracy measure latency proxies devices worker",
+    "search": "strategy executor journal pareto loop on_ray on_tune strategies methods",
+    "leaderboards": "environment run_path wording detection_metrics earlier_rows entry choice columns leaderboard "
+    "watcher trackers recipes run_folder select files reports tuning runs benchmarks verbs",
+    "leaderboards/recipes": "strategy_keys ranking_keys bit_keys tuning_keys parts keys recipe demands limits reading",
+    "leaderboards/runs": "bases executors clock progress problem inputs strategies fidelities rows profile prepare "
+    "studies methods run",
+    "leaderboards/reports": "resampling chart_style table detection_table agreement charts render findings card report "
+    "across publish",
+    "leaderboards/benchmarks": "record by_name arguments cuts ranking bits speed whole_runs running",
+    "leaderboards/verbs": "verb checks help by_name bench export keys_page profile report search select",
+}
 ONLY_IN = {
     "ray": ["search/on_ray.py", "search/on_tune.py"],
-    "onnxruntime": ["evaluators/runtimes/", "leaderboards/files/quantized_export.py"],
+    "onnxruntime": ["evaluators/runtimes/"],
     "pandas": ["leaderboards/"],
     "rich": ["leaderboards/"],
-    "timm": ["spaces/detectors/backbones/trunks.py"],
+    "timm": ["spaces/detectors/backbones/published.py"],
     "optuna": ["search/strategies/tpe.py"],
+    "mlflow": ["leaderboards/trackers/mlflow_tracker.py"],
+    "wandb": ["leaderboards/trackers/wandb_tracker.py"],
 }
+REFERENCE = re.compile(rf"({'|'.join(ORDER)})(\.\w+)+:\w+")  # as tables name code that is imported late
 
 
 def imports(path: Path) -> list[str]:
@@ -41,6 +61,34 @@ def test_imports_go_leftwards_and_heavy_libraries_stay_where_they_belong(path: P
         top = module.partition(".")[0]
         assert top not in ORDER or top in allowed, f"{place} imports {module}"
         assert top not in ONLY_IN or any(str(place).startswith(home) for home in ONLY_IN[top]), f"{place}: {module}"
+
+
+def references(path: Path) -> list[str]:
+    """Return the modules that `path` names as text, to be imported when they are asked for."""
+    texts = [
+        node.value for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Constant)
+    ]
+    return [text.partition(":")[0] for text in texts if isinstance(text, str) and REFERENCE.fullmatch(text)]
+
+
+def room_of(path: Path, folder: str) -> str | None:
+    """Return which of the things that stand in `folder` the file `path` is, or lies in; None if it is elsewhere."""
+    parts = path.relative_to(folder).parts if path.is_relative_to(folder) else ()
+    return parts[0].removesuffix(".py") if parts and parts != ("__init__.py",) else None
+
+
+@pytest.mark.parametrize("folder", ROOMS)
+def test_inside_a_folder_imports_go_down_too(folder: str) -> None:
+    rooms = ROOMS[folder].split()
+    there = {name for path in FILES if (name := room_of(path.relative_to(ROOT), folder))}
+    assert sorted(rooms) == sorted(there), "each room has its place in the order"
+    for path in FILES:
+        room = room_of(path.relative_to(ROOT), folder)
+        named = [] if room == "by_name" else references(path)  # a table stands below what it names beside itself
+        for module in [*imports(path), *named] if room else []:
+            target = room_of(Path(*module.split(".")), folder)
+            if target is not None and target in rooms:
+                assert rooms.index(target) <= rooms.index(str(room)), f"{path.relative_to(ROOT)} imports {module}"
 
 
 def test_no_file_imports_itself_through_others() -> None:

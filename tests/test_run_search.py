@@ -3,6 +3,8 @@
 import csv
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from spaces.detectors.detector import load_detector, save_detector
 from tests.evaluators.tiny import write_dataset
 from tests.spaces.untrained import detector
 
+ROOT = Path(__file__).resolve().parents[1]
 SMALL = ["imgsz=64", "candidates=4", "front=1", "finetune_epochs=1", "search_images=2", "calibration_images=4"]
 
 
@@ -159,9 +162,53 @@ def test_a_folder_that_is_no_run_is_refused(inputs: Path, tmp_path: Path, capsys
     assert run_search.main(["report", str(tmp_path / "mine")]) == 2
 
 
-def test_help_is_not_an_error(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_search.main(["--help"]) == 0
-    assert "run_search.py profile" in capsys.readouterr().out
+HEAVY = ("torch", "ultralytics", "ray", "onnxruntime", "timm", "pandas", "cv2", "optuna", "plotly")
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "said"),
+    [
+        ("--help", 0, "run_search.py profile key=value"),
+        ("search --help", 0, "epoch_budget=none"),
+        ("profile --help", 0, "A data yaml in the Ultralytics layout."),
+        ("select --help", 0, "latency_ms="),
+        ("report --help", 0, "out=NAME"),
+        ("export --help", 0, "format=onnx"),
+        ("bench --help", 0, "reconstruction"),
+        ("bench latency --help", 0, "minutes=20"),
+        ("gflop=50%", 2, "did you mean 'gflops'?"),
+        ("imgsz=100", 2, "multiple of 32"),
+        ("strategy=genius", 2, "strategy: must be one of informed"),
+        ("backbones=ghostnett", 2, "did you mean 'ghostnet'?"),
+        ("proxy=map_genius", 2, "proxy: must be one of"),
+        ("runtimes=abacus", 2, "runtimes: must be some of onnxruntime"),
+        ("track=diary", 2, "track: must be some of mlflow"),
+        ("strategy=unstructured gflops=50%", 2, "cannot serve gflops"),
+        ("purse=8 epoch_budget=8", 2, "given twice"),
+        ("weights=nowhere.pt data=data.yaml", 2, "'nowhere.pt' not found"),
+        ("config=nowhere.yaml", 2, "'nowhere.yaml' not found"),
+        ("profile device_file=nowhere.json", 2, "'nowhere.json' not found"),
+        ("backbones=ghostnet backbone_weights=ghostnet:nowhere.pth", 2, "'nowhere.pth' not found"),
+        ("select nowhere gflops=1", 2, "nowhere"),
+        ("report nowhere", 2, "nowhere"),
+        ("report", 2, "name the run"),
+        ("export nowhere id=a", 2, "nowhere"),
+        ("bench genius", 2, "name one benchmark of"),
+        ("bench methods budget=60", 2, "did you mean 'budgets'?"),
+    ],
+)
+def test_the_door_answers_without_anything_heavy(line: str, code: int, said: str) -> None:
+    script = (
+        "import sys, run_search; code = run_search.main(sys.argv[1:]); "
+        f"loaded = [name for name in {HEAVY} if name in sys.modules]; "
+        "sys.stderr.write(str(loaded)) if loaded else None; sys.exit(99 if loaded else code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *line.split()], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code, done.stderr
+    assert said in (done.stderr if code else done.stdout)
+    assert not code or done.stderr.count("\n") == 1
 
 
 def test_the_command_line_file_stays_short() -> None:

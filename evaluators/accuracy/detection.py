@@ -21,8 +21,9 @@ from evaluators.accuracy.average_precision import IOU_THRESHOLDS, precision_tabl
 from evaluators.accuracy.suppression import suppress
 from evaluators.data.images import Images
 from evaluators.metric import LOSS, MAP
+from spaces.networks.autocast import products_in
+from spaces.networks.compute_dtype import ComputeDtype
 from spaces.networks.folding import fold_bn, keep_outputs_exact_
-from spaces.networks.precision import Precision, products_in
 
 Predictions = tuple[NDArray[np.float32], ...]  # an image's are (n, 6): x1, y1, x2, y2 in original pixels, score, class
 Outputs = tuple[Tensor, dict[str, Tensor]]  # of a detector in evaluation mode: decoded, and raw
@@ -49,7 +50,7 @@ class CocoMap:
 
 
 def predict(
-    model: DetectionModel, images: Images, *, batch: int | None = None, precision: Precision = Precision.FLOAT32
+    model: DetectionModel, images: Images, *, batch: int | None = None, precision: ComputeDtype = ComputeDtype.FLOAT32
 ) -> Predictions:
     """Return what `model` finds on `images`; see `detections`."""
     parts = run(model, images, batch=batch, precision=precision)
@@ -57,14 +58,14 @@ def predict(
 
 
 def task_loss(
-    model: DetectionModel, images: Images, *, batch: int | None = None, precision: Precision = Precision.FLOAT32
+    model: DetectionModel, images: Images, *, batch: int | None = None, precision: ComputeDtype = ComputeDtype.FLOAT32
 ) -> float:
     """Return Ultralytics' loss for an image, the sum of its `task_losses`; see there."""
     return sum(task_losses(model, images, batch=batch, precision=precision))
 
 
 def task_losses(
-    model: DetectionModel, images: Images, *, batch: int | None = None, precision: Precision = Precision.FLOAT32
+    model: DetectionModel, images: Images, *, batch: int | None = None, precision: ComputeDtype = ComputeDtype.FLOAT32
 ) -> tuple[float, ...]:
     """Return the parts of Ultralytics' loss for an image at their default gains: box, class and distribution.
 
@@ -80,7 +81,7 @@ def task_losses(
 
 
 def score(
-    model: DetectionModel, images: Images, *, batch: int | None = None, precision: Precision = Precision.FLOAT32
+    model: DetectionModel, images: Images, *, batch: int | None = None, precision: ComputeDtype = ComputeDtype.FLOAT32
 ) -> dict[str, float]:
     """Return the readings "map50_95", "map50" and "loss" of `model` on `images`, from one forward pass.
 
@@ -136,11 +137,11 @@ def batch_of(images: Images, /) -> int:
 
 @torch.no_grad()  # inference_mode would leave its mark on the anchors that the head keeps
 def run(
-    model: DetectionModel, images: Images, *, batch: int | None = None, precision: Precision = Precision.FLOAT32
+    model: DetectionModel, images: Images, *, batch: int | None = None, precision: ComputeDtype = ComputeDtype.FLOAT32
 ) -> Iterator[tuple[Images, Outputs]]:
     """Yield the images of each batch and what `model` makes of them, in float32 whatever it was computed in."""
     folded = fold_bn(model)
-    if precision is not Precision.FLOAT32:
+    if precision is not ComputeDtype.FLOAT32:
         keep_outputs_exact_(folded)
     device = next(model.parameters()).device
     for part in images.parts(batch or batch_of(images)):

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import NamedTuple
 
 import cv2
@@ -14,7 +13,7 @@ from evaluators.accuracy.detection import detections
 from evaluators.data.dataset import Sample
 from evaluators.data.images import GREY, letterbox_, load_images, read_image
 from evaluators.latency.timing import Latency, alone_and_pinned, time_calls
-from evaluators.runtimes.onnx_runtime import open_session
+from evaluators.runtimes.runtime import OpenFile
 
 
 class Stages(NamedTuple):
@@ -29,17 +28,16 @@ class Stages(NamedTuple):
     postprocess: Latency
 
 
-def measure_stages(model: Path, sample: Sample, /, *, imgsz: int, max_seconds: float = 1.0) -> Stages:
-    """Return how long the stages around the ONNX file `model` take for one image, on one thread.
+def measure_stages(file: OpenFile, sample: Sample, /, *, imgsz: int, max_seconds: float = 1.0) -> Stages:
+    """Return how long the stages around `file` take for one image, on one thread.
 
     The boxes are those that mAP is measured on: scores above 0.001, which is more work than most users ask for.
 
     Raises:
-        BadInput: the file is no model or the image cannot be read.
+        BadInput: the image cannot be read.
     """
     image, letterboxed = read_image(sample.image), load_images([sample], imgsz=imgsz)
-    session = open_session(model, threads=1)
-    outputs = torch.from_numpy(session.run(None, {session.get_inputs()[0].name: ready(image, imgsz=imgsz)})[0])
+    outputs = file(torch.from_numpy(ready(image, imgsz=imgsz)))
     calls = (lambda: ready(image, imgsz=imgsz), lambda: detections(outputs, letterboxed))
     with alone_and_pinned(1) as cpus, _one_thread():
         return Stages(*(time_calls(call, threads=1, cpus=cpus, max_seconds=max_seconds) for call in calls))

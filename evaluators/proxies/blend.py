@@ -1,4 +1,4 @@
-"""A proxy that is learned: cheap scores of a few fine-tuned candidates, the anchors, blended towards their truth.
+"""A proxy that is learned: cheap scores of a few fine-tuned candidates, the anchors, blended to predict the others.
 
 Ridge regression on standardised scores; the damping is the one with the least leave-one-out error, which has a closed
 form. A dozen anchors determine it, where a forest or a Gaussian process would need many times as many.
@@ -43,19 +43,19 @@ class _Fit(NamedTuple):
     error: float  # mean square, leave-one-out
 
 
-def fit_blend(features: Floats, truth: Floats, /) -> Blend:
-    """Return the blend of `features` (n, n_features) that predicts `truth` (n,) of candidates not seen best.
+def fit_blend(features: Floats, final: Floats, /) -> Blend:
+    """Return the blend of `features` (n, n_features) that predicts `final` (n,) of candidates not seen best.
 
     Raises:
         ValueError: fewer than 3 anchors, or a value that is not finite.
     """
-    if len(features) < 3 or not (np.isfinite(features).all() and np.isfinite(truth).all()):
+    if len(features) < 3 or not (np.isfinite(features).all() and np.isfinite(final).all()):
         raise ValueError(f"anchors must be at least 3 and finite, got {len(features)}")
-    centres, level = features.mean(0), float(truth.mean())
+    centres, level = features.mean(0), float(final.mean())
     spread = features.std(0)
     scales = np.where(spread > 1e-12 * (1 + np.abs(centres)), spread, np.inf)  # a constant score says nothing
     left, values, right = np.linalg.svd((features - centres) / scales, full_matrices=False)
-    fits = {damping: _ridge(left, values, right, truth - level, damping * len(truth)) for damping in DAMPINGS}
+    fits = {damping: _ridge(left, values, right, final - level, damping * len(final)) for damping in DAMPINGS}
     best = min(fits, key=lambda damping: fits[damping].error)
     return Blend(centres, scales, fits[best].weights, level, best)
 

@@ -1,116 +1,224 @@
-"""Every score that a search can rank by: literally one dict, from the name to what makes its evaluator.
+"""Every score that a search can rank by: one row each, from which its metric, its needs and its costs are read.
 
-Each measures on its own and no more than it needs, so that its seconds are its own; only the two distances come
-together.
+What measures is named as "module:function" and imported when it is asked for, so the command line knows all of this
+without torch. A row is all that a new score needs besides its own file.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from evaluators.accuracy.detection import coco_map, predict, score, task_loss
-from evaluators.data.images import Images
-from evaluators.measure import Evaluator
-from evaluators.metric import LOSS, MAP
-from evaluators.proxies.closed_form import block_loss, kept_mass, mean_share, reconstruction_loss, total_share
-from evaluators.proxies.distance import distances
-from evaluators.proxies.zero_cost import naswot, synflow, zen
-from spaces.build import Subnet
-from spaces.importance.by_name import Importance
+from evaluators.metric import COSTS, LOSS, MAP, Goal, Metric
 from spaces.recovery.recovery import Recovery
 
-SUFFIXES = {
-    Recovery.NOTHING: "vanilla",
-    Recovery.ADAPTIVE_BN: "adaptive_bn",
-    Recovery.ONE_SHOT: "one_shot",
-    Recovery.RECONSTRUCT: "sequential",
+
+@dataclass(frozen=True)
+class Proxy:
+    """One score of a candidate.
+
+    Attributes:
+        evaluator: the `MakeEvaluator` of this score, as "module:function".
+        seconds: what it costs for a candidate (`bench proxies`, digits at half the MACs, one core): for order alone.
+        recovery: what is done to the network before it is looked at; None where nothing is, or where the run says.
+        follows_run: whether that is the run's own recovery; its seconds are then those of `of_kind` after it.
+        of_kind: the names of the same score after a fixed recovery.
+        reads_boxes: whether it needs labelled images.
+        sees_bits: whether it tells one choice of bits from another.
+        builds_network: whether it looks at a network at all; else it is arithmetic on what the study says.
+    """
+
+    metric: Metric
+    evaluator: str
+    seconds: float
+    recovery: Recovery | None = None
+    follows_run: bool = False
+    of_kind: Mapping[Recovery, str] | None = None
+    reads_boxes: bool = False
+    sees_bits: bool = False
+    builds_network: bool = True
+
+    @property
+    def name(self) -> str:
+        """The key of its readings."""
+        return self.metric.name
+
+
+MAP_AFTER = {
+    Recovery.NOTHING: "map_vanilla",
+    Recovery.ADAPTIVE_BN: "map_adaptive_bn",
+    Recovery.ONE_SHOT: "map_one_shot",
+    Recovery.RECONSTRUCT: "map_sequential",
 }
+LOSS_AFTER = {recovery: name.replace("map", "loss") for recovery, name in MAP_AFTER.items()}
 
-
-def map_only(images: Images, recovery: Recovery, /) -> Evaluator:
-    """Return the evaluator of mAP on `images` after `recovery`."""
-    name = f"map_{SUFFIXES[recovery]}"
-
-    def evaluate(subnet: Subnet) -> dict[str, float]:
-        found = predict(subnet.network(recovery), images, precision=subnet.builder.precision)
-        return {name: coco_map(found, images).map50_95}
-
-    return evaluate
-
-
-def loss_only(images: Images, recovery: Recovery, /) -> Evaluator:
-    """Return the evaluator of the task loss on `images` after `recovery`."""
-    name = f"loss_{SUFFIXES[recovery]}"
-    return lambda subnet: {name: task_loss(subnet.network(recovery), images, precision=subnet.builder.precision)}
-
-
-def distance_to_parent(images: Images, recovery: Recovery, /) -> Evaluator:
-    """Return the evaluator of the feature distance and the output distance on `images` after `recovery`."""
-    feature, output = (f"{kind}_distance_{SUFFIXES[recovery]}" for kind in ("feature", "output"))
-    return distances(images, recovery, (feature, output))
-
-
-PROXIES: Mapping[str, Callable[[Images], Evaluator]] = {
-    "map_vanilla": lambda images: map_only(images, Recovery.NOTHING),
-    "map_adaptive_bn": lambda images: map_only(images, Recovery.ADAPTIVE_BN),
-    "map_one_shot": lambda images: map_only(images, Recovery.ONE_SHOT),
-    "map_sequential": lambda images: map_only(images, Recovery.RECONSTRUCT),
-    "loss_vanilla": lambda images: loss_only(images, Recovery.NOTHING),
-    "loss_adaptive_bn": lambda images: loss_only(images, Recovery.ADAPTIVE_BN),
-    "loss_one_shot": lambda images: loss_only(images, Recovery.ONE_SHOT),
-    "loss_sequential": lambda images: loss_only(images, Recovery.RECONSTRUCT),
-    "feature_distance_one_shot": lambda images: distance_to_parent(images, Recovery.ONE_SHOT),
-    "feature_distance_sequential": lambda images: distance_to_parent(images, Recovery.RECONSTRUCT),
-    "output_distance_one_shot": lambda images: distance_to_parent(images, Recovery.ONE_SHOT),
-    "output_distance_sequential": lambda images: distance_to_parent(images, Recovery.RECONSTRUCT),
-    "reconstruction_loss": lambda _: reconstruction_loss(),
-    "block_loss": lambda _: block_loss,
-    "kept_l1": lambda _: kept_mass("kept_l1", Importance.L1, mean_share),
-    "kept_contribution": lambda _: kept_mass("kept_contribution", Importance.CONTRIBUTION, mean_share),
-    "kept_taylor": lambda _: kept_mass("kept_taylor", Importance.TAYLOR, total_share),
-    "kept_fisher": lambda _: kept_mass("kept_fisher", Importance.FISHER, total_share),
-    "synflow": lambda _: synflow,
-    "naswot": lambda _: naswot,
-    "zen": lambda _: zen,
-}
-
-
-SECONDS: Mapping[str, float] = {
-    "block_loss": 0.0003,
-    "kept_taylor": 0.0008,
-    "kept_fisher": 0.0008,
-    "kept_contribution": 0.0009,
-    "kept_l1": 0.0011,
-    "synflow": 0.13,
-    "reconstruction_loss": 0.16,
-    "naswot": 0.35,
-    "loss_vanilla": 0.39,
-    "map_vanilla": 0.41,
-    "zen": 0.42,
-    "loss_adaptive_bn": 0.71,
-    "map_adaptive_bn": 0.75,
-    "loss_one_shot": 0.90,
-    "map_one_shot": 0.92,
-    "feature_distance_one_shot": 0.96,
-    "output_distance_one_shot": 0.96,
-    "output_distance_sequential": 1.74,
-    "feature_distance_sequential": 1.78,
-    "loss_sequential": 1.83,
-    "map_sequential": 1.83,
-}
-"""What each costs for a candidate (`bench proxies`, digits at half the MACs, one core): for their order alone."""
-ARITHMETIC = frozenset(name for name, seconds in SECONDS.items() if seconds < 0.01)  # of what the study says
+_ROWS = (
+    Proxy(
+        MAP,
+        "evaluators.proxies.recovered:map_and_loss",
+        seconds=1.83,
+        follows_run=True,
+        of_kind=MAP_AFTER,
+        reads_boxes=True,
+        sees_bits=True,
+    ),
+    Proxy(
+        LOSS,
+        "evaluators.proxies.recovered:map_and_loss",
+        seconds=1.83,
+        follows_run=True,
+        of_kind=LOSS_AFTER,
+        reads_boxes=True,
+        sees_bits=True,
+    ),
+    Proxy(
+        Metric("map_vanilla", "", Goal.MAXIMISE, "mAP50-95 as cut"),
+        "evaluators.proxies.recovered:map_only",
+        seconds=0.41,
+        recovery=Recovery.NOTHING,
+        reads_boxes=True,
+        sees_bits=True,
+    ),
+    Proxy(
+        Metric("map_adaptive_bn", "", Goal.MAXIMISE, "mAP50-95 after adaptive BatchNorm"),
+        "evaluators.proxies.recovered:map_only",
+        seconds=0.75,
+        recovery=Recovery.ADAPTIVE_BN,
+        reads_boxes=True,
+        sees_bits=True,
+    ),
+    Proxy(
+        Metric("map_one_shot", "", Goal.MAXIMISE, "mAP50-95 after one-shot reconstruction"),
+        "evaluators.proxies.recovered:map_only",
+        seconds=0.92,
+        recovery=Recovery.ONE_SHOT,
+        reads_boxes=True,
+        sees_bits=True,
+    ),
+    Proxy(
+        Metric("map_sequential", "", Goal.MAXIMISE, "mAP50-95 after sequential reconstruction"),
+        "evaluators.proxies.recovered:map_only",
+        seconds=1.83,
+        recovery=Recovery.RECONSTRUCT,
+        reads_boxes=True,
+        sees_bits=True,
+    ),
+    Proxy(
+        Metric("loss_vanilla", "", Goal.MINIMISE, "task loss as cut"),
+        "evaluators.proxies.recovered:loss_only",
+        seconds=0.39,
+        recovery=Recovery.NOTHING,
+        reads_boxes=True,
+        sees_bits=True,
+    ),
+    Proxy(
+        Metric("loss_adaptive_bn", "", Goal.MINIMISE, "task loss after adaptive BatchNorm"),
+        "evaluators.proxies.recovered:loss_only",
+        seconds=0.71,
+        recovery=Recovery.ADAPTIVE_BN,
+        reads_boxes=True,
+        sees_bits=True,
+    ),
+    Proxy(
+        Metric("loss_one_shot", "", Goal.MINIMISE, "task loss after one-shot reconstruction"),
+        "evaluators.proxies.recovered:loss_only",
+        seconds=0.9,
+        recovery=Recovery.ONE_SHOT,
+        reads_boxes=True,
+        sees_bits=True,
+    ),
+    Proxy(
+        Metric("loss_sequential", "", Goal.MINIMISE, "task loss after sequential reconstruction"),
+        "evaluators.proxies.recovered:loss_only",
+        seconds=1.83,
+        recovery=Recovery.RECONSTRUCT,
+        reads_boxes=True,
+        sees_bits=True,
+    ),
+    Proxy(
+        Metric("feature_distance_one_shot", "", Goal.MINIMISE, "feature distance after one-shot reconstruction"),
+        "evaluators.proxies.distance:to_parent",
+        seconds=0.96,
+        recovery=Recovery.ONE_SHOT,
+        sees_bits=True,
+    ),
+    Proxy(
+        Metric("feature_distance_sequential", "", Goal.MINIMISE, "feature distance after sequential reconstruction"),
+        "evaluators.proxies.distance:to_parent",
+        seconds=1.78,
+        recovery=Recovery.RECONSTRUCT,
+        sees_bits=True,
+    ),
+    Proxy(
+        Metric("output_distance_one_shot", "", Goal.MINIMISE, "output distance after one-shot reconstruction"),
+        "evaluators.proxies.distance:to_parent",
+        seconds=0.96,
+        recovery=Recovery.ONE_SHOT,
+        sees_bits=True,
+    ),
+    Proxy(
+        Metric("output_distance_sequential", "", Goal.MINIMISE, "output distance after sequential reconstruction"),
+        "evaluators.proxies.distance:to_parent",
+        seconds=1.74,
+        recovery=Recovery.RECONSTRUCT,
+        sees_bits=True,
+    ),
+    Proxy(
+        Metric("reconstruction_loss", "", Goal.MINIMISE, "closed-form reconstruction loss"),
+        "evaluators.proxies.closed_form:reconstruction_loss",
+        seconds=0.16,
+    ),
+    Proxy(
+        Metric("block_loss", "", Goal.MINIMISE, "sum of the blocks' losses"),
+        "evaluators.proxies.closed_form:block_loss",
+        seconds=0.0003,
+        builds_network=False,
+    ),
+    Proxy(
+        Metric("kept_l1", "", Goal.MAXIMISE, "kept L1 mass"),
+        "evaluators.proxies.closed_form:kept_l1",
+        seconds=0.0011,
+        builds_network=False,
+    ),
+    Proxy(
+        Metric("kept_contribution", "", Goal.MAXIMISE, "kept contribution"),
+        "evaluators.proxies.closed_form:kept_contribution",
+        seconds=0.0009,
+        builds_network=False,
+    ),
+    Proxy(
+        Metric("kept_taylor", "", Goal.MAXIMISE, "kept Taylor mass"),
+        "evaluators.proxies.closed_form:kept_taylor",
+        seconds=0.0008,
+        builds_network=False,
+    ),
+    Proxy(
+        Metric("kept_fisher", "", Goal.MAXIMISE, "kept Fisher mass"),
+        "evaluators.proxies.closed_form:kept_fisher",
+        seconds=0.0008,
+        builds_network=False,
+    ),
+    Proxy(
+        Metric("synflow", "", Goal.MAXIMISE, "SynFlow"),
+        "evaluators.proxies.zero_cost:synflow",
+        seconds=0.13,
+    ),
+    Proxy(
+        Metric("naswot", "", Goal.MAXIMISE, "NASWOT"),
+        "evaluators.proxies.zero_cost:naswot",
+        seconds=0.35,
+        sees_bits=True,
+    ),
+    Proxy(
+        Metric("zen", "", Goal.MAXIMISE, "Zen score"),
+        "evaluators.proxies.zero_cost:zen",
+        seconds=0.42,
+    ),
+)
+PROXIES: Mapping[str, Proxy] = {row.name: row for row in _ROWS}
+FIXED = tuple(row.name for row in _ROWS if not row.follows_run)  # the same in whatever run
+METRICS: Mapping[str, Metric] = {metric.name: metric for metric in (*COSTS, *(row.metric for row in _ROWS))}
 
 
 def seconds_of(proxy: str, recovery: Recovery, /) -> float:
-    """Return about what `proxy` costs for a candidate, "map50_95" and "loss" after `recovery`."""
-    kind = {MAP.name: "map", LOSS.name: "loss"}.get(proxy)
-    return SECONDS[proxy if kind is None else f"{kind}_{SUFFIXES[recovery]}"]
-
-
-def evaluator_of(proxy: str, images: Images, recovery: Recovery, /) -> Evaluator:
-    """Return what a search by `proxy` measures of a candidate: that and no more, or it would pay for more.
-
-    "map50_95" and "loss" come together, on `images` after the run's own `recovery`.
-    """
-    if proxy in PROXIES:
-        return PROXIES[proxy](images)
-    return lambda subnet: score(subnet.network(recovery), images, precision=subnet.builder.precision)
+    """Return about what `proxy` costs for a candidate in a run of `recovery`."""
+    row = PROXIES[proxy]
+    return row.seconds if row.of_kind is None else PROXIES[row.of_kind[recovery]].seconds

@@ -8,24 +8,31 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from evaluators.data.images import Images
 from evaluators.measure import Evaluator
 from spaces.activations.covariance import Covariance, kept_columns
 from spaces.activations.patches import fitted_layers, weight_matrix
 from spaces.build import Builder, Subnet
 from spaces.cutting.subnet import kept_indices
-from spaces.importance.by_name import Importance, score_channels
+from spaces.importance.by_name import Importance
 from spaces.importance.scores import Scores
+from spaces.importance.scoring import score_channels
+from spaces.recovery.recovery import Recovery
 from spaces.study import block_losses
 
 
-def block_loss(subnet: Subnet, /) -> dict[str, float]:
-    """Return "block_loss", what reconstruction loses block by block, taken to add up: microseconds."""
-    builder = subnet.builder
-    keep = builder.space.decode(subnet.candidate)
-    return {"block_loss": float(block_losses(builder.study, keep[None])[0])}
+def block_loss(_: Images, __: Recovery, /) -> Evaluator:
+    """Return the evaluator of "block_loss", what reconstruction loses block by block, taken to add up: microseconds."""
+
+    def evaluate(subnet: Subnet) -> dict[str, float]:
+        builder = subnet.builder
+        keep = builder.space.decode(subnet.candidate)
+        return {"block_loss": float(block_losses(builder.study, keep[None])[0])}
+
+    return evaluate
 
 
-def reconstruction_loss() -> Evaluator:
+def reconstruction_loss(_: Images, __: Recovery, /) -> Evaluator:
     """Return the evaluator of "reconstruction_loss".
 
     It is the variance of each layer's kept outputs that its kept inputs cannot explain, by least squares, weighted
@@ -59,6 +66,26 @@ def reconstruction_loss() -> Evaluator:
         return {"reconstruction_loss": loss}
 
     return evaluate
+
+
+def kept_l1(_: Images, __: Recovery, /) -> Evaluator:
+    """Return the evaluator of "kept_l1", the mean share of L1 that blocks keep."""
+    return kept_mass("kept_l1", Importance.L1, mean_share)
+
+
+def kept_contribution(_: Images, __: Recovery, /) -> Evaluator:
+    """Return the evaluator of "kept_contribution", the mean share of contribution that blocks keep."""
+    return kept_mass("kept_contribution", Importance.CONTRIBUTION, mean_share)
+
+
+def kept_taylor(_: Images, __: Recovery, /) -> Evaluator:
+    """Return the evaluator of "kept_taylor", the share of all Taylor mass that stays."""
+    return kept_mass("kept_taylor", Importance.TAYLOR, total_share)
+
+
+def kept_fisher(_: Images, __: Recovery, /) -> Evaluator:
+    """Return the evaluator of "kept_fisher", the share of all Fisher mass that stays."""
+    return kept_mass("kept_fisher", Importance.FISHER, total_share)
 
 
 def kept_mass(name: str, importance: Importance, pool: Callable[[NDArray[np.float64]], float]) -> Evaluator:

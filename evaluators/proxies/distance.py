@@ -16,10 +16,19 @@ from evaluators.proxies.distill import distillation_loss
 from spaces.build import Builder, Subnet
 from spaces.cutting.subnet import kept_indices
 from spaces.detectors.yolov5.head import AnchorDetect
-from spaces.networks.precision import Precision
+from spaces.networks.compute_dtype import ComputeDtype
 from spaces.recovery.recovery import Recovery
 
 Raw = Mapping[str, Tensor]  # "boxes", "scores", and "feats", a list of what the head reads at each stride
+
+
+SUFFIXES = {Recovery.ONE_SHOT: "one_shot", Recovery.RECONSTRUCT: "sequential"}
+
+
+def to_parent(images: Images, recovery: Recovery, /) -> Evaluator:
+    """Return the evaluator of the feature distance and the output distance on `images` after `recovery`."""
+    feature, output = (f"{kind}_distance_{SUFFIXES[recovery]}" for kind in ("feature", "output"))
+    return distances(images, recovery, (feature, output))
 
 
 def distances(images: Images, recovery: Recovery, names: tuple[str, str]) -> Evaluator:
@@ -73,7 +82,7 @@ def _read_by_head(builder: Builder, subnet: Subnet) -> list[NDArray[np.int64] | 
     return [kept.get((f"model.{head}.{layer.format(level)}.weight", 1)) for level in levels]
 
 
-def _raw(model: DetectionModel, images: Images, precision: Precision) -> list[Raw]:
+def _raw(model: DetectionModel, images: Images, precision: ComputeDtype) -> list[Raw]:
     """Return the raw outputs of each batch of `images`; of a head that trains two ways, those that are deployed."""
     found: list[Raw] = []
     for _, (_, raw) in run(model, images, precision=precision):

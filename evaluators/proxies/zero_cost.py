@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from evaluators.data.images import Images
+from evaluators.measure import Evaluator
 from spaces.build import Subnet
 from spaces.networks.outputs import TENSORS
 from spaces.recovery.recovery import Recovery
@@ -15,7 +17,22 @@ NASWOT_IMAGES = 32
 ZEN_PIXELS, ZEN_BATCH, ZEN_REPEATS, ZEN_STEP = 64, 16, 4, 0.01
 
 
-def synflow(subnet: Subnet, /) -> dict[str, float]:
+def synflow(_: Images, __: Recovery, /) -> Evaluator:
+    """Return the evaluator of "synflow"."""
+    return synflow_of
+
+
+def naswot(_: Images, __: Recovery, /) -> Evaluator:
+    """Return the evaluator of "naswot"."""
+    return naswot_of
+
+
+def zen(_: Images, __: Recovery, /) -> Evaluator:
+    """Return the evaluator of "zen"."""
+    return zen_of
+
+
+def synflow_of(subnet: Subnet, /) -> dict[str, float]:
     """Return "synflow", log10 of the synaptic flow of the cut network."""
     model = copy.deepcopy(subnet.network(Recovery.NOTHING))
     return {"synflow": math.log10(synaptic_flow_(model, subnet.builder.images.shape[2:]))}
@@ -43,7 +60,7 @@ def synaptic_flow_(model: nn.Module, size: Sequence[int], /) -> float:
 
 
 @torch.no_grad()
-def naswot(subnet: Subnet, /) -> dict[str, float]:
+def naswot_of(subnet: Subnet, /) -> dict[str, float]:
     """Return "naswot", log |det K|, where K[i, j] is how many activations' inputs have one sign in images i and j.
 
     Raises:
@@ -68,7 +85,7 @@ def sign_agreement(values: Tensor, /) -> Tensor:
     return code @ code.T + (1 - code) @ (1 - code).T
 
 
-def zen(subnet: Subnet, /) -> dict[str, float]:
+def zen_of(subnet: Subnet, /) -> dict[str, float]:
     """Return "zen", the Zen score of a random network of the candidate's widths."""
     return {"zen": zen_score_(copy.deepcopy(subnet.network(Recovery.NOTHING)).cpu())}
 

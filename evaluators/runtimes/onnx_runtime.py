@@ -1,39 +1,49 @@
-"""ONNX Runtime: files in float and INT8, opened, called and timed."""
+"""ONNX Runtime: its files opened, called and timed; what writes them lies beside."""
 
-import copy
-import logging
-import tempfile
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-import onnx
 import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
-from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidGraph, InvalidProtobuf, NoSuchFile
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-from onnxruntime.quantization.shape_inference import quant_pre_process
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, NoSuchFile
 from torch import Tensor
-from ultralytics import __version__ as ultralytics_version
-from ultralytics.nn.modules.conv import Conv
-from ultralytics.nn.modules.head import Detect
 from ultralytics.nn.tasks import DetectionModel
 
+from evaluators.runtimes.onnx_bits import export_quantized
+from evaluators.runtimes.onnx_export import export_int8, export_onnx
+from evaluators.runtimes.precision import Precision
+from evaluators.runtimes.runtime import Exported, Images
+from spaces.bits.quantized import plain, quantized_layers
 from spaces.errors import BadInput
-from spaces.files import write_atomic
 
-OPSET = 18  # ONNX Runtime's quantizer refuses 21 and above
-LICENSE = "AGPL-3.0 License (https://ultralytics.com/license)"
-
-
-QUANTIZED = ("Conv", "MatMul", "Gemm")
+RUNTIME = f"onnxruntime {ort.__version__}"
+FLOAT_FILE, INT8_FILE = "model.onnx", "model_int8.onnx"
 
 
-Images = NDArray[np.float32]  # (B, 3, imgsz, imgsz), RGB in [0, 1]
+class OnnxRuntime:
+    """ONNX Runtime on the CPU, operators one after the other."""
+
+    name = "onnxruntime"
+    version = RUNTIME
+    precisions = (Precision.FP32, Precision.INT8)
+
+    def export(
+        self, model: DetectionModel, folder: Path, /, *, imgsz: int, calibration: Sequence[Images]
+    ) -> tuple[Exported, ...]:
+        """Return the float file and the INT8 one, which has the network's own integers if its layers have few bits."""
+        onnx_path = export_onnx(plain(model), folder / FLOAT_FILE, imgsz=imgsz)
+        execution = None
+        if quantized_layers(model):
+            execution = export_quantized(model, onnx_path, folder / INT8_FILE, calibration=calibration).sentence()
+        else:
+            export_int8(onnx_path, folder / INT8_FILE, calibration)
+        return Exported(Precision.FP32, FLOAT_FILE), Exported(Precision.INT8, INT8_FILE, execution)
+
+    def open(self, path: Path, /, *, threads: int) -> "OnnxDetector":
+        """Return the file at `path`, ready to compute."""
+        return OnnxDetector(path, threads=threads)
 
 
 class OnnxDetector:
@@ -41,149 +51,16 @@ class OnnxDetector:
 
     def __init__(self, path: Path, *, threads: int) -> None:
         self._session = open_session(path, threads=threads)
-        self._input = self._session.get_inputs()[0].name
+        self._input, self._noise = self._session.get_inputs()[0].name, _noise(self._session, path)
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, images: Tensor, /) -> Tensor:
         """Return the decoded outputs (B, 4 + n_classes, A) of float32 images (B, 3, imgsz, imgsz) in [0, 1]."""
         outputs = [self._session.run(None, {self._input: image[None]})[0] for image in images.numpy()]
         return torch.from_numpy(np.concatenate(outputs))
 
-
-def export_onnx(model: DetectionModel, path: Path, *, imgsz: int) -> Path:
-    """Write `model` as an ONNX file with fused BatchNorm, batch 1, static shape; return `path`.
-
-    The one output is decoded: (1, 4 + n_classes, A), boxes as centre and size in pixels, scores in [0, 1].
-    The metadata are ultralytics', so `YOLO(path)` predicts with the file.
-    """
-    fused = _fused(copy.deepcopy(model).cpu().float().eval().requires_grad_(False))
-    head = fused.model[-1]
-    head.export, head.format, head.dynamic, head.shape = True, "onnx", False, None
-    example = torch.zeros(1, 3, imgsz, imgsz)
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the tracer warns of each Python condition on a shape, all of them static here
-        traced = Path(folder) / "traced.onnx"
-        torch.onnx.export(
-            fused,
-            (example,),
-            str(traced),
-            opset_version=OPSET,
-            dynamo=False,
-            input_names=["images"],
-            output_names=["output0"],
-        )
-        graph = onnx.load(traced)
-    onnx.helper.set_model_props(graph, _metadata(model, imgsz))
-    write_atomic(path, graph.SerializeToString())
-    return path
-
-
-def export_int8(onnx_path: Path, path: Path, calibration: Iterable[Images]) -> Path:
-    """Write the float ONNX file at `onnx_path` with INT8 convolutions, quantized on `calibration`; return `path`.
-
-    64 images like those the model will see are enough of a calibration; their activations' extremes set the scales.
-    """
-    with tempfile.TemporaryDirectory() as folder, quiet_root_logger():
-        prepared, quantized = Path(folder) / "prepared.onnx", Path(folder) / "int8.onnx"
-        quant_pre_process(str(onnx_path), str(prepared), skip_symbolic_shape=True)
-        graph = onnx.load(prepared)
-        quantize_static(
-            str(prepared),
-            str(quantized),
-            CalibrationImages(graph.graph.input[0].name, calibration),
-            quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=list(QUANTIZED),
-            per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            nodes_to_exclude=decoding_nodes(graph),
-        )
-        result = onnx.load(quantized)
-    metadata = {entry.key: entry.value for entry in onnx.load(onnx_path).metadata_props}
-    onnx.helper.set_model_props(result, metadata)
-    write_atomic(path, result.SerializeToString())
-    return path
-
-
-def decoding_nodes(graph: onnx.ModelProto) -> list[str]:
-    """Return the names of the nodes that come after the last detection convolutions.
-
-    Walking back from the outputs, a convolution ends the walk unless it is the one that takes the mean of each
-    box distribution: that one is fed by a softmax, with only rearrangements between.
-    """
-    makers = {name: node for node in graph.graph.node for name in node.output}
-    found: dict[str, None] = {}
-    waiting = [makers[output.name] for output in graph.graph.output]
-    while waiting:
-        node = waiting.pop()
-        if node.name in found or (node.op_type == "Conv" and not _is_fed_by_softmax(node, makers)):
-            continue
-        found[node.name] = None
-        waiting += [makers[name] for name in node.input if name in makers]
-    return list(found)
-
-
-class CalibrationImages(CalibrationDataReader):  # type: ignore[misc]
-    """The images one at a time, as the quantizer asks for them."""
-
-    def __init__(self, name: str, batches: Iterable[Images]) -> None:
-        self._feeds = ({name: image[None]} for batch in batches for image in batch)
-
-    def get_next(self) -> dict[str, Images] | None:
-        """Return the next image by the name of the input, None after the last."""
-        return next(self._feeds, None)
-
-
-@contextmanager
-def quiet_root_logger() -> Iterator[None]:
-    """Silence the quantizer, which logs its advice through the root logger."""
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        root.setLevel(level)
-
-
-def _fused(model: DetectionModel) -> DetectionModel:
-    """Return `model` with BatchNorm fused, in place; where it was folded before, no branches are merged either."""
-    is_folded = any(isinstance(layer, Conv) and not hasattr(layer, "bn") for layer in model.modules())
-    if not is_folded:
-        return model.fuse(verbose=False)
-    if isinstance(head := model.model[-1], Detect):
-        head.fuse()  # of two branches only one is used
-    return model
-
-
-def _is_fed_by_softmax(node: onnx.NodeProto, makers: Mapping[str, onnx.NodeProto]) -> bool:
-    maker = makers.get(node.input[0])
-    while maker is not None and maker.op_type in ("Transpose", "Reshape"):
-        maker = makers.get(maker.input[0])
-    return maker is not None and maker.op_type == "Softmax"
-
-
-def _metadata(model: DetectionModel, imgsz: int) -> dict[str, str]:
-    head = model.model[-1]
-    return {
-        "description": "Ultralytics YOLO detector, made smaller by yolo-budget-search",
-        "author": "Ultralytics",
-        "date": datetime.now(UTC).isoformat(),
-        "version": ultralytics_version,
-        "license": LICENSE,
-        "docs": "https://docs.ultralytics.com",
-        "stride": str(int(max(model.stride))),
-        "task": "detect",
-        "head": type(head).__name__,
-        "batch": "1",
-        "imgsz": str([imgsz, imgsz]),
-        "names": str(dict(model.names)),
-        "args": "{}",
-        "channels": "3",
-        "end2end": str(getattr(model, "end2end", False)),
-    }
-
-
-RUNTIME = f"onnxruntime {ort.__version__}"
+    def bare_call(self) -> Callable[[], object]:
+        """Return what computes one image of noise and nothing else."""
+        return lambda: self._session.run(None, {self._input: self._noise})
 
 
 def open_session(model: Path | bytes, *, threads: int) -> ort.InferenceSession:
@@ -201,7 +78,7 @@ def open_session(model: Path | bytes, *, threads: int) -> ort.InferenceSession:
     source = model if isinstance(model, bytes) else str(model)
     try:
         return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-    except (Fail, InvalidGraph, InvalidProtobuf, NoSuchFile) as error:
+    except (Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, NoSuchFile) as error:
         raise BadInput(f"{_name(model)} must be an ONNX file: {error}") from error
 
 
@@ -222,3 +99,6 @@ def _noise(session: ort.InferenceSession, model: Path | bytes) -> NDArray[np.flo
 
 def _name(model: Path | bytes) -> str:
     return f"a model of {len(model)} bytes" if isinstance(model, bytes) else str(model)
+
+
+ONNX_RUNTIME = OnnxRuntime()

@@ -19,13 +19,14 @@ from ultralytics import __version__ as ultralytics_version
 from ultralytics.engine.exporter import export_formats
 from ultralytics.nn.tasks import DetectionModel
 
-from evaluators.runtimes.onnx_runtime import LICENSE, Images, OnnxDetector
+from evaluators.runtimes.onnx_export import LICENSE
+from evaluators.runtimes.runtime import Images, OpenFile
 from spaces.errors import BadInput
 from spaces.files import write_atomic
 
 
-def compare(model: DetectionModel, onnx_path: Path, images: Images) -> float:
-    """Return the largest difference between the outputs of `model` and of the file, over the largest of `model`.
+def compare(model: DetectionModel, file: OpenFile, images: Images) -> float:
+    """Return the largest difference between the outputs of `model` and of `file`, over the largest of `model`.
 
     The images must be of the size of the export.
     """
@@ -33,7 +34,7 @@ def compare(model: DetectionModel, onnx_path: Path, images: Images) -> float:
     batch = torch.from_numpy(images)
     with torch.no_grad():
         expected = evaluated(batch)[0]
-    difference = (OnnxDetector(onnx_path, threads=1)(batch) - expected).abs().max()
+    difference = (file(batch) - expected).abs().max()
     return float(difference / expected.abs().max())
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from ultralytics.nn.tasks import DetectionModel
 
 from evaluators.data.images import Images
-from evaluators.runtimes.onnx_runtime import export_onnx
-from leaderboards.files.quantized_export import export_quantized
+from evaluators.runtimes.onnx_bits import export_quantized
+from evaluators.runtimes.onnx_export import export_onnx
 from spaces.bits.layer_bits import BitTable
 from spaces.bits.quantized import plain
 from spaces.bits.simulation import MIN_IMAGES, Simulator

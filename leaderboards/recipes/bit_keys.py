@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import ValidationInfo
 
-from evaluators.metric import SEES_BITS
+from evaluators.proxies.by_name import PROXIES
 from spaces.bits.layer_bits import ACTIVATION_BITS, WEIGHT_BITS
 
 DEFAULT_ACTIVATION_BITS = (8,)
@@ -32,7 +32,7 @@ def default_activation_bits(known: Mapping[str, object]) -> tuple[int, ...]:
 
 def check_seeing(value: str, info: ValidationInfo) -> str:
     """Return a proxy that tells one choice of bits from another, if there are any."""
-    if info.data.get("bits") and value not in SEES_BITS:
+    if info.data.get("bits") and not PROXIES[value].sees_bits:
         raise ValueError("does not see bits: leave out bits, or rank by loss, mAP or a distance to the parent")
     return value
 

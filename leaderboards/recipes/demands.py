@@ -1,14 +1,16 @@
 """What the keys of a recipe ask of each other, said before any work starts."""
 
-from leaderboards.recipes.recipe import LIMITS, Recipe
-from leaderboards.recipes.strategy_keys import check_keys
-from spaces.bases.base import SAME
-from spaces.cutting.masks import Granularity, Mask
+from collections.abc import Mapping
+
+from leaderboards.recipes.keys import LIMITS
+from leaderboards.recipes.recipe import Recipe
+from leaderboards.recipes.strategy_keys import check_keys, mask_of_keys
+from search.strategies.by_name import STRATEGIES, StrategyRecord
+from spaces.bases.names import SAME
 from spaces.errors import BadInput
 
-UNSTRUCTURED = "unstructured"
-USUAL_PERCENT = 30  # of the weights of each layer, in the guide
-TWO_OF_FOUR, TWO_OF_FOUR_PERCENT = 24, 50
+CONTROL_KEYS = ("granularity", "sparsity_percent")
+CONTROLS = tuple(name for name, row in STRATEGIES.items() if row.is_control)
 
 
 def check_demands(recipe: Recipe, /) -> None:
@@ -19,41 +21,33 @@ def check_demands(recipe: Recipe, /) -> None:
     """
     changed = {key for key, field in Recipe.model_fields.items() if getattr(recipe, key) != field.default}
     check_keys(recipe.strategy, recipe.importance, changed)
-    if recipe.strategy == "tpe" and recipe.bits:
-        raise BadInput("strategy=tpe searches widths, not bits: leave out bits, or take informed or evolution")
-    if recipe.strategy == UNSTRUCTURED:
-        _check_unstructured(recipe)
-        return
-    for key in ("granularity", "sparsity_percent"):
-        if getattr(recipe, key) != Recipe.model_fields[key].default:
-            raise BadInput(f"{key} is a key of strategy={UNSTRUCTURED}, got it with strategy={recipe.strategy}")
+    record = STRATEGIES.get(recipe.strategy)
+    if record is not None and recipe.bits and not record.searches_bits:
+        raise BadInput(
+            f"strategy={recipe.strategy} searches widths, not bits: leave out bits, or take informed or evolution"
+        )
+    if record is not None and record.is_control:
+        _check_control(record, recipe)
+    elif odd := next((key for key in CONTROL_KEYS if key in changed), None):
+        raise BadInput(f"{odd} is a key of strategy={CONTROLS[0]}, got it with strategy={recipe.strategy}")
 
 
-def mask_of_recipe(recipe: Recipe, /) -> Mask:
-    """Return what strategy=unstructured sets to zero.
-
-    Raises:
-        BadInput: a share that 2:4 does not have.
-    """
-    percent = recipe.sparsity_percent
-    if recipe.granularity is not Granularity.N_M:
-        return Mask(recipe.granularity, USUAL_PERCENT if percent is None else percent)
-    if percent not in (None, TWO_OF_FOUR_PERCENT):
-        raise BadInput(f"sparsity_percent: 2:4 is {TWO_OF_FOUR_PERCENT} percent with granularity=n_m, got {percent}")
-    return Mask(Granularity.N_M, TWO_OF_FOUR)
-
-
-def _check_unstructured(recipe: Recipe) -> None:
-    mask_of_recipe(recipe)
+def _check_control(record: StrategyRecord, recipe: Recipe) -> None:
+    mask_of_keys(recipe.granularity, recipe.sparsity_percent)
     limits = [key for key in LIMITS if getattr(recipe, key) is not None]
     if limits:
         raise BadInput(
-            f"strategy={UNSTRUCTURED} cannot serve {limits[0]}: its zeros are stored and computed as any number is; "
+            f"strategy={record.name} cannot serve {limits[0]}: its zeros are stored and computed as any number is; "
             "leave the limits out"
         )
     if (recipe.candidates, recipe.front) != (1, 1):
-        raise BadInput(f"strategy={UNSTRUCTURED} makes one row: leave out candidates and front")
+        raise BadInput(f"strategy={record.name} makes one row: leave out candidates and front")
     if recipe.backbones != (SAME,) or recipe.depth or recipe.image_sizes or recipe.bits:
         raise BadInput(
-            f"strategy={UNSTRUCTURED} masks the user's own network: leave out backbones, depth, image_sizes and bits"
+            f"strategy={record.name} masks the user's own network: leave out backbones, depth, image_sizes and bits"
         )
+
+
+def defaults_of_control(given: Mapping[str, object], /) -> dict[str, object]:
+    """Return what keys of a control are where they are not given; nothing for any other strategy."""
+    return {"candidates": 1, "front": 1} if given.get("strategy") in CONTROLS else {}

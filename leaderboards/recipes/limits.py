@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterable, Mapping
 
-from leaderboards.recipes.recipe import LIMITS, Recipe
 from spaces.bits.bit_space import BitSpace
 from spaces.bits.layer_bits import FLOAT_BITS
 from spaces.errors import OutOfReach
@@ -14,19 +13,20 @@ _FLOPS = {"gflops": ("macs_g", 2.0)}
 _BOPS = {"bops_g": ("macs_g", float(FLOAT_BOPS))}
 
 
-def resolve(recipe: Recipe, parent_costs: Mapping[str, float], keys: Iterable[str] = LIMITS) -> dict[str, float]:
+def resolve(amounts: Mapping[str, str], parent_costs: Mapping[str, float], /, *, has_bits: bool) -> dict[str, float]:
     """Return the limits by metric name in absolute numbers; of two on the same metric the tighter holds.
 
     Without bits BOPs are another unit of MACs, as FLOPs are.
+
+    Args:
+        amounts: by key, as written: "1.5" or "60%".
     """
     limits: dict[str, float] = {}
-    for key in keys:
-        amount = getattr(recipe, key)
-        if amount is not None:
-            name, scale = _metric(recipe, key)
-            is_share = amount.endswith("%")
-            limit = parent_costs[name] * float(amount[:-1]) / 100 if is_share else float(amount) / scale
-            limits[name] = min(limit, limits.get(name, limit))
+    for key, amount in amounts.items():
+        name, scale = _metric(key, has_bits=has_bits)
+        is_share = amount.endswith("%")
+        limit = parent_costs[name] * float(amount[:-1]) / 100 if is_share else float(amount) / scale
+        limits[name] = min(limit, limits.get(name, limit))
     return limits
 
 
@@ -36,25 +36,27 @@ def reach_of(spaces: Iterable[Space | BitSpace], /) -> dict[str, tuple[float, fl
     return {name: (min(reach[name][0] for reach in every), high) for name, (_, high) in every[0].items()}
 
 
-def check_reach(recipe: Recipe, spaces: Iterable[Space | BitSpace], keys: Iterable[str]) -> None:
-    """Make sure that the limits named `keys` can be met.
+def check_reach(
+    amounts: Mapping[str, str], spaces: Iterable[Space | BitSpace], /, *, keys: Iterable[str], has_bits: bool
+) -> None:
+    """Make sure that those of the limits `amounts` that are named in `keys` can be met.
 
     Raises:
         OutOfReach: one cannot; the message gives the interval in the key's own unit and in percent.
     """
     reach = reach_of(spaces)
-    for key in keys:
-        name, scale = _metric(recipe, key)
+    for key in (key for key in keys if key in amounts):
+        name, scale = _metric(key, has_bits=has_bits)
         low, high = reach[name]
-        limit = resolve(recipe, {name: high}, (key,))
+        limit = resolve({key: amounts[key]}, {name: high}, has_bits=has_bits)
         if any(value < low for value in limit.values()):
             raise OutOfReach(
-                f"{key}={getattr(recipe, key)} is out of reach: it goes from {scale * low:.4g} "
+                f"{key}={amounts[key]} is out of reach: it goes from {scale * low:.4g} "
                 f"({math.ceil(1000 * low / high) / 10:.1f}% of the parent) to {scale * high:.4g}"
             )
 
 
-def _metric(recipe: Recipe, key: str) -> tuple[str, float]:
+def _metric(key: str, *, has_bits: bool) -> tuple[str, float]:
     """Return the metric that `key` limits, and by what a value of it is multiplied to be in the key's own unit."""
-    units = _FLOPS if recipe.bits else {**_FLOPS, **_BOPS}
+    units = _FLOPS if has_bits else {**_FLOPS, **_BOPS}
     return units.get(key, (key, 1.0))

@@ -1,6 +1,6 @@
 """What the keys `proxy` and `ladder` of a recipe may be: by what candidates are ranked.
 
-A ladder goes from cheap rungs to dear ones, as in block_loss:20,loss_one_shot:4, and ends with the proxy.
+A ladder goes from cheap fidelities to dear ones, as in block_loss:20,loss_one_shot:4, and ends with the proxy.
 """
 
 import re
@@ -10,16 +10,17 @@ from typing import NamedTuple
 
 from pydantic import ValidationInfo
 
-from evaluators.metric import LABELLED, LOSS, MAP, RANKING, SEES_BITS
-from evaluators.proxies.by_name import PROXIES, seconds_of
+from evaluators.metric import LOSS, MAP
+from evaluators.proxies.by_name import FIXED, PROXIES, seconds_of
+from search.strategies.by_name import STRATEGIES
 from spaces.recovery.recovery import Recovery
 
-MAX_FACTOR = 1000  # of all rungs together: each of so many proposals takes up to 10 ms
-_RUNG = re.compile(r"(?P<proxy>[a-z][a-z0-9_]*):(?P<factor>[1-9]\d{0,8})")
+MAX_FACTOR = 1000  # of all fidelities together: each of so many proposals takes up to 10 ms
+_FIDELITY = re.compile(r"(?P<proxy>[a-z][a-z0-9_]*):(?P<factor>[1-9]\d{0,8})")
 
 
-class RungKey(NamedTuple):
-    """A rung as it is written."""
+class FidelityKey(NamedTuple):
+    """A fidelity as it is written."""
 
     proxy: str
     factor: int
@@ -27,8 +28,8 @@ class RungKey(NamedTuple):
 
 def ranking(value: str) -> str:
     """Return a metric that a search can rank by."""
-    if value not in RANKING:
-        raise ValueError(f"must be one of {', '.join(RANKING)}")
+    if value not in PROXIES:
+        raise ValueError(f"must be one of {', '.join(PROXIES)}")
     return value
 
 
@@ -43,48 +44,50 @@ def default_proxy(known: Mapping[str, object]) -> str:
 
 def reads_boxes(proxy: str, ladder: Sequence[str], /) -> bool:
     """Return whether anything that ranks candidates reads the boxes of train."""
-    return not LABELLED.isdisjoint({proxy, *(rung.proxy for rung in read_rungs(ladder))})
+    return any(PROXIES[name].reads_boxes for name in (proxy, *(fidelity.proxy for fidelity in read_fidelities(ladder))))
 
 
-def read_rungs(ladder: Sequence[str], /) -> tuple[RungKey, ...]:
-    """Return the rungs of `ladder`, each as in "block_loss:20".
+def read_fidelities(ladder: Sequence[str], /) -> tuple[FidelityKey, ...]:
+    """Return the fidelities of `ladder`, each as in "block_loss:20".
 
     Raises:
         ValueError: one is written in another way.
     """
-    rungs = []
+    fidelities = []
     for text in ladder:
-        found = _RUNG.fullmatch(text)
+        found = _FIDELITY.fullmatch(text)
         if not found:
-            raise ValueError("must be rungs of a proxy and how many times as many candidates as it keeps, as in "
+            raise ValueError("must be steps of a proxy and how many times as many candidates as it keeps, as in "
                              "block_loss:20,loss_one_shot:4")  # fmt: skip
-        rungs.append(RungKey(found["proxy"], int(found["factor"])))
-    return tuple(rungs)
+        fidelities.append(FidelityKey(found["proxy"], int(found["factor"])))
+    return tuple(fidelities)
 
 
 def ladder_of(value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
     """Return a ladder that leads to the run's own proxy, which has to be the dearest."""
     if not value:
         return value
-    rungs = read_rungs(value)
-    for rung in rungs:
-        _check_rung(rung, is_in_bits=bool(info.data.get("bits")))
-    if prod(rung.factor for rung in rungs) > MAX_FACTOR:
+    fidelities = read_fidelities(value)
+    for fidelity in fidelities:
+        _check_fidelity(fidelity, is_in_bits=bool(info.data.get("bits")))
+    if prod(fidelity.factor for fidelity in fidelities) > MAX_FACTOR:
         raise ValueError(f"must ask for at most {MAX_FACTOR} candidates for each that is measured")
-    if info.data.get("strategy") == "unstructured":
-        raise ValueError("chooses among many candidates, strategy=unstructured has one")
-    _check_order([rung.proxy for rung in rungs], info)
+    strategy = str(info.data.get("strategy"))
+    if strategy in STRATEGIES and STRATEGIES[strategy].is_control:
+        raise ValueError(f"chooses among many candidates, strategy={strategy} has one")
+    _check_order([fidelity.proxy for fidelity in fidelities], info)
     return value
 
 
-def _check_rung(rung: RungKey, *, is_in_bits: bool) -> None:
-    if rung.proxy not in PROXIES:
-        known = ", ".join(name for name in RANKING if name in PROXIES)
-        raise ValueError(f"has no rung {rung.proxy!r:.40}; there are {known}")
-    if rung.factor < 2:
-        raise ValueError(f"must get at least 2 times as many candidates at each rung as it keeps, {rung.proxy} has 1")
-    if is_in_bits and rung.proxy not in SEES_BITS:
-        raise ValueError(f"{rung.proxy} does not see bits: leave out bits, or rank by loss, mAP or a distance")
+def _check_fidelity(fidelity: FidelityKey, *, is_in_bits: bool) -> None:
+    if fidelity.proxy not in FIXED:
+        raise ValueError(f"has no step {fidelity.proxy!r:.40}; there are {', '.join(FIXED)}")
+    if fidelity.factor < 2:
+        raise ValueError(
+            f"must get at least 2 times as many candidates at each step as it keeps, {fidelity.proxy} has 1"
+        )
+    if is_in_bits and not PROXIES[fidelity.proxy].sees_bits:
+        raise ValueError(f"{fidelity.proxy} does not see bits: leave out bits, or rank by loss, mAP or a distance")
 
 
 def _check_order(proxies: Sequence[str], info: ValidationInfo) -> None:

@@ -4,13 +4,19 @@ import difflib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import yaml
 from pydantic import ValidationError
 
 from leaderboards.recipes import bit_keys
-from leaderboards.recipes.recipe import EMBEDDED, LIMITS, LISTS, Recipe
+from leaderboards.recipes.demands import check_demands, defaults_of_control
+from leaderboards.recipes.keys import EMBEDDED, LIMITS, LISTS
+from leaderboards.recipes.recipe import Recipe
 from spaces.errors import BadInput
+
+OLDER_NAMES = {"purse": "epoch_budget"}
+Value = TypeVar("Value")
 
 EMBEDDED_DEFAULTS: Mapping[str, object] = {
     "imgsz": 160,
@@ -27,12 +33,12 @@ def read_recipe(words: Sequence[str]) -> Recipe:
     """Return the recipe of `key=value` words; `config=file.yaml` gives the same keys, and the command line wins.
 
     Raises:
-        BadInput: an unknown key (the nearest one is named) or a value that is not allowed.
+        BadInput: an unknown key (the nearest one is named), a value that is not allowed, or keys that do not go
+            together.
     """
-    keys = [*Recipe.model_fields, "config"]
-    pairs = read_pairs(words, allowed=keys)
+    pairs = _renamed(read_pairs(words, allowed=[*Recipe.model_fields, "config", *OLDER_NAMES]))
     config = pairs.pop("config", None)
-    given: dict[str, object] = {} if config is None else _config_file(Path(config))
+    given: dict[str, object] = {} if config is None else _renamed(_config_file(Path(config)))
     for key in given:
         if key not in Recipe.model_fields:
             raise BadInput(f"config: unknown key {key!r:.60}{_nearest(key, list(Recipe.model_fields))}")
@@ -41,17 +47,31 @@ def read_recipe(words: Sequence[str]) -> Recipe:
     if (weights == EMBEDDED) != (data == EMBEDDED):
         missing = "data" if data == EMBEDDED else "weights"
         raise BadInput(f"{missing} must be given too: the embedded digits detector and data set belong together")
-    if is_control := given.get("strategy") == "unstructured":
-        given = {"candidates": 1, "front": 1, **given}
+    if own := defaults_of_control(given):
+        given = {**own, **given}
     if weights == EMBEDDED:
-        own_limit = is_control or any(limit in given for limit in LIMITS)
+        own_limit = bool(own) or any(limit in given for limit in LIMITS)
         defaults = {key: value for key, value in EMBEDDED_DEFAULTS.items() if key != "gflops" or not own_limit}
         given = {**defaults, **given}
     given.setdefault("out", default_name(str(weights), str(data)))
     try:
-        return Recipe.model_validate(given)
+        recipe = Recipe.model_validate(given)
     except ValidationError as error:
         raise BadInput(_first_fault(error)) from error
+    check_demands(recipe)
+    return recipe
+
+
+def _renamed(given: Mapping[str, Value]) -> dict[str, Value]:
+    """Return `given` with today's names of keys that had another one.
+
+    Raises:
+        BadInput: a key is given under both.
+    """
+    for old, new in OLDER_NAMES.items():
+        if old in given and new in given:
+            raise BadInput(f"{new} is given twice, once by its older name {old}")
+    return {OLDER_NAMES.get(key, key): value for key, value in given.items()}
 
 
 def read_pairs(words: Sequence[str], *, allowed: Sequence[str]) -> dict[str, str]:

@@ -1,45 +1,26 @@
-"""The methods that train as they cut: what their authors published, and which keys they leave no room for."""
+"""What the key `strategy` may be, and which other keys its methods leave no room for."""
 
-from collections.abc import Collection, Mapping
-from typing import Literal, NamedTuple
+from collections.abc import Collection
 
+from search.methods.by_name import METHODS
+from search.strategies.by_name import STRATEGIES
+from spaces.cutting.mask import Granularity, Mask
 from spaces.errors import BadInput
 from spaces.importance.by_name import Importance
 from spaces.recovery.recovery import Recovery
 
-
-class Published(NamedTuple):
-    """What a method does where the user does not say otherwise.
-
-    Attributes:
-        importance: what orders the channels of a block; a part of the method, so not to be chosen.
-        rounds: of training and cutting.
-        trains_first: whether the user's own network is trained before the first cut.
-        sparsity: the coefficient of the absolute BatchNorm scales in that training's loss, 0 for none.
-        is_eased: whether that coefficient falls and weak channels fade on the way.
-    """
-
-    importance: Importance
-    recovery: Recovery
-    rounds: int
-    trains_first: bool = False
-    sparsity: float = 0.0
-    is_eased: bool = False
-
-
-METHODS: Mapping[str, Published] = {
-    "slimming": Published(Importance.GAMMA, Recovery.NOTHING, 1, trains_first=True, sparsity=1e-3),
-    "pruned_yolo": Published(
-        Importance.KERNEL_GAMMA, Recovery.NOTHING, 2, trains_first=True, sparsity=1e-3, is_eased=True
-    ),
-    "pagcp": Published(Importance.L1, Recovery.NOTHING, 1),
-    "netadapt": Published(Importance.L2, Recovery.ADAPTIVE_BN, 3),  # stands for the short training of each proposal
-}
-StrategyName = Literal[
-    "informed", "evolution", "tpe", "random", "uniform", "unstructured", "slimming", "pruned_yolo", "pagcp", "netadapt"
-]
+NAMES = (*STRATEGIES, *METHODS)
+USUAL_PERCENT = 30  # of the weights of each layer, in the guide
+TWO_OF_FOUR, TWO_OF_FOUR_PERCENT = 24, 50
 OWN_KEYS = ("rounds", "round_epochs", "sparsity")
 UNUSED_KEYS = ("backbones", "depth", "image_sizes", "bits", "ladder")
+
+
+def check_strategy(value: str, /) -> str:
+    """Return the name of a strategy or a method."""
+    if value not in NAMES:
+        raise ValueError(f"must be one of {', '.join(NAMES)}")
+    return value
 
 
 def default_importance(strategy: object, /) -> Importance:
@@ -73,3 +54,16 @@ def check_keys(strategy: str, importance: Importance, changed: Collection[str], 
     if importance is not METHODS[strategy].importance:
         own_importance = METHODS[strategy].importance.value
         raise BadInput(f"importance is a part of strategy={strategy}, {own_importance}, got {importance.value}")
+
+
+def mask_of_keys(granularity: Granularity, percent: int | None, /) -> Mask:
+    """Return what strategy=unstructured sets to zero.
+
+    Raises:
+        BadInput: a share that 2:4 does not have.
+    """
+    if granularity is not Granularity.N_M:
+        return Mask(granularity, USUAL_PERCENT if percent is None else percent)
+    if percent not in (None, TWO_OF_FOUR_PERCENT):
+        raise BadInput(f"sparsity_percent: 2:4 is {TWO_OF_FOUR_PERCENT} percent with granularity=n_m, got {percent}")
+    return Mask(Granularity.N_M, TWO_OF_FOUR)

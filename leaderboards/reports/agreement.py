@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import kendalltau, spearmanr
 
-from evaluators.metric import COSTS, METRICS
+from evaluators.metric import COSTS
+from evaluators.proxies.by_name import METRICS
 from evaluators.result import Result, Status
 from leaderboards.leaderboard import Leaderboard
 from leaderboards.reports.resampling import Interval, draw_resamples, interval, regret, spearmans

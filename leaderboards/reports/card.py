@@ -1,13 +1,12 @@
 """The model card of a row."""
 
+from leaderboards.columns import others, title_of
 from leaderboards.entry import PARENT, Entry, Quality
 from leaderboards.leaderboard import Leaderboard
-from leaderboards.reports.judged_table import LAYERS_LEGEND, in_words, judged_files, worst_layers_text
+from leaderboards.reports.detection_table import LAYERS_LEGEND, detection_files, in_words, worst_layers_text
 from leaderboards.reports.render import escaped
 from leaderboards.run_folder import NO_PT
-from spaces.bases.base import SAME, BaseName
-
-FP32_HEADING = "fp32 (model.onnx)"
+from spaces.bases.names import SAME, BaseName
 
 
 def card(entry: Entry, board: Leaderboard, /, *, has_pt: bool = True) -> str:
@@ -16,38 +15,58 @@ def card(entry: Entry, board: Leaderboard, /, *, has_pt: bool = True) -> str:
     assert quality is not None
     beside = f" (parent {parent.map50_95:.3f})" if parent is not None and entry.id != PARENT else ""
     widths = ", ".join(f"{name} {value}" for name, value in entry.candidate.widths) or "all"
-    fp32_time = f"{quality.latency_ms:.2f} ({quality.latency_p95_ms:.2f})"
     is_swapped = BaseName.parse(entry.candidate.base).backbone != SAME
     pt = f'model.pt (`YOLO("model.pt")`{", with timm installed" if is_swapped else ""})' if has_pt else NO_PT
-    int8_runs = quality.int8_execution or "convolutions run as integers"
-    int8_time = f"{quality.int8_latency_ms:.2f} ({quality.int8_latency_p95_ms:.2f})"
-    own = "its own bits: simulated mAP, size and times of model_int8.onnx" if quality.int8_execution else FP32_HEADING
+    int8_runs = next((file.execution for file in quality.files if file.execution), "convolutions run as integers")
     return f"""# {entry.id}
 
-| reading | {own} | INT8 (model_int8.onnx) |
-|---|---:|---:|
-| mAP50-95, COCO metric, sealed val split | {quality.map50_95:.4f}{beside} | {quality.int8_map50_95:.4f} |
-| latency in ms, median (p95), ONNX Runtime, CPU, 1 thread, batch 1 | {fp32_time} | {int8_time} |
-| size in MB | {quality.size_mb:.2f} | {quality.int8_size_mb:.2f} |
+{_table(quality, beside)}
 
 {quality.gflops:.3f} GFLOPs (2 x MACs) at {entry.imgsz} px, {quality.params_m:.3f} M parameters,
-{entry.epochs} epochs of fine-tuning. The ONNX fp32 outputs differ from torch by {quality.onnx_error:.1e} of the
-largest output. INT8: {int8_runs}; what comes after the head's last convolutions is float.
+{entry.epochs} epochs of fine-tuning.{_error(quality)}
+INT8: {int8_runs}; what comes after the head's last convolutions is float.
 {_stages(quality)}{_zeros(quality)}
-{_judged(entry, board)}
+{_detection(entry, board)}
 
 Base: {entry.candidate.base}. Channels kept where they differ from it: {widths}.
 
-Files: model.safetensors + architecture.json (load without pickle), {pt}, model.onnx,
-model_int8.onnx. Licence: AGPL-3.0 (Ultralytics).
+Files: model.safetensors + architecture.json (load without pickle), {pt}, {_files(quality)}.
+Licence: AGPL-3.0 (Ultralytics).
 """
+
+
+def _table(quality: Quality, beside: str) -> str:
+    """Return what each file was measured to be, a column each."""
+    lines = [["reading"], ["mAP50-95, COCO metric, sealed val split"]]
+    runtime = "" if others(quality.files) else "ONNX Runtime, "
+    lines += [[f"latency in ms, median (p95), {runtime}CPU, 1 thread, batch 1"], ["size in MB"]]
+    for file in quality.files:
+        lines[0].append(f"{title_of(file)} ({file.file})")
+        lines[1].append(f"{file.map50_95:.4f}{beside if file is quality.own else ''}")
+        lines[2].append(f"{file.latency_ms:.2f} ({file.latency_p95_ms:.2f})")
+        lines[3].append(f"{file.size_mb:.2f}")
+    lines.insert(1, ["---", *["---:"] * len(quality.files)])
+    simulated = f"\n\nSimulated in torch, its own bits find {quality.map50_95:.4f}." if quality.has_bits else ""
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + simulated
+
+
+def _error(quality: Quality) -> str:
+    if quality.own.error is None:
+        return ""
+    return f" The fp32 file's outputs differ from torch by {quality.own.error:.1e} of the largest output."
+
+
+def _files(quality: Quality) -> str:
+    """Return the names of the deployed files; of few bits the float file lies beside them, with rounded weights."""
+    names = [file.file for file in quality.files]
+    return ", ".join(["model.onnx", *names] if quality.has_bits else names)
 
 
 def _stages(quality: Quality) -> str:
     if quality.preprocess_ms is None or quality.postprocess_ms is None:
         return ""
     return (
-        f"One image: {quality.preprocess_ms:.2f} ms to make it ready, {quality.network_ms:.2f} ms in the "
+        f"One image: {quality.preprocess_ms:.2f} ms to make it ready, {quality.own.latency_ms:.2f} ms in the "
         f"network, {quality.postprocess_ms:.2f} ms to pick its boxes."
     )
 
@@ -62,9 +81,9 @@ def _zeros(quality: Quality) -> str:
     )
 
 
-def _judged(entry: Entry, board: Leaderboard) -> str:
+def _detection(entry: Entry, board: Leaderboard) -> str:
     """Return what mAP does not tell, a paragraph for each file; nothing for rows of earlier versions."""
-    parent = board.parent.quality.judged if board.parent.quality else None
-    lines = [f"\n{file}: {escaped(in_words(judged, parent))}" for file, judged in judged_files(entry)]
+    parent = board.parent.quality.detection if board.parent.quality else None
+    lines = [f"\n{file}: {escaped(in_words(detection, parent))}" for file, detection in detection_files(entry)]
     worst = worst_layers_text((entry.quality and entry.quality.worst_layers) or {})
     return "\n".join([*lines, *([f"\n{LAYERS_LEGEND} {escaped(worst)}."] if worst else [])])

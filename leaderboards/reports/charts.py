@@ -11,7 +11,9 @@ import plotly.graph_objects as go
 
 from evaluators.metric import MAP, Metric
 from evaluators.result import Result, Status
-from leaderboards.entry import Entry, Quality
+from evaluators.runtimes.precision import Precision
+from leaderboards.columns import numbers, title_of
+from leaderboards.entry import DeployedFile, Entry
 from leaderboards.leaderboard import Leaderboard
 from leaderboards.reports.chart_style import (
     CLOUD_COLOUR,
@@ -27,7 +29,7 @@ from leaderboards.reports.chart_style import (
 )
 from leaderboards.reports.table import ranks_of
 from leaderboards.wording import one_line
-from spaces.bases.base import SAME
+from spaces.bases.names import SAME
 from spaces.candidate import Candidate
 
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "x", "star", "hexagon", "triangle-down", "pentagon")
@@ -39,7 +41,7 @@ class Axis(NamedTuple):
     """A cost against which mAP is drawn.
 
     Attributes:
-        cost: the cost of a measured row; `score` the mAP of the same file, `p95` the end of its whisker.
+        cost: the column of leaderboard.csv; `score` that of the same file's mAP, `p95` of the end of its whisker.
         limit: the name that limits give to this cost.
         reading: the name that results give to it, and `scale` times that is in the unit of the axis.
     """
@@ -66,10 +68,11 @@ AXES = (
 def trade_off(board: Leaderboard, results: Sequence[Result], axis: Axis, /) -> str:
     """Return mAP against one cost: the entries, the parent, their front as a stair, the budget, the searched cloud."""
     figure = go.Figure()
-    rows = [(entry, entry.quality) for entry in (*board.rows, board.parent) if entry.quality]
+    rows = [(entry, numbers(entry.quality)) for entry in (*board.rows, board.parent) if entry.quality]
+    rows = [(entry, found) for entry, found in rows if axis.cost in found and axis.score in found]
     if axis.reading and scored(results, MAP):
         _add_cloud_(figure, results, axis)
-    add_stair_(figure, [(getattr(quality, axis.cost), getattr(quality, axis.score)) for _, quality in rows])
+    add_stair_(figure, [(found[axis.cost], found[axis.score]) for _, found in rows])
     _add_rows_(figure, board, rows, axis)
     if (limit := _limit(board, axis)) is not None:
         add_budget_(figure, limit)
@@ -133,7 +136,7 @@ def progress(board: Leaderboard, results: Sequence[Result], /) -> str:
 
 
 def widths(board: Leaderboard, blocks: Blocks, bases: Mapping[str, Blocks], /) -> str:
-    """Return which fraction of each of the parent's `blocks` each candidate keeps, as a heat map.
+    """Return which fraction of each of the parent's `blocks` each candidate keeps, as a rung map.
 
     Args:
         bases: the blocks of the other bases, by name; a base that is not among them is not shown.
@@ -164,7 +167,7 @@ def _kept(candidate: Candidate, known: Mapping[str, Mapping[str, int]], block: s
 
 
 def precisions(board: Leaderboard, /) -> str:
-    """Return for each row a line from its fp32 file to its INT8 file, mAP against latency."""
+    """Return for each row a line through its files, from the one that it stands for, mAP against latency."""
     figure = go.Figure()
     ranks = ranks_of(board)
     for entry in (*board.rows, board.parent):
@@ -173,14 +176,18 @@ def precisions(board: Leaderboard, /) -> str:
             continue
         line = {"color": colour, "width": 1.5}
         figure.add_scatter(
-            x=[quality.latency_ms, quality.int8_latency_ms], y=[quality.map50_95, quality.int8_map50_95],
-            mode="lines+markers+text", text=[ranks[entry.id] or "parent", ""], textposition="top center",
+            x=[file.latency_ms for file in quality.files], y=[file.map50_95 for file in quality.files],
+            mode="lines+markers+text", text=[ranks[entry.id] or "parent"], textposition="top center",
             line=line,
-            marker={"size": 10, "symbol": ["circle", "diamond-open"], "color": colour, "line": line},
-            hovertext=[f"{html.escape(one_line(entry.id))}, {precision}" for precision in ("fp32", "INT8")],
+            marker={"size": 10, "symbol": [_symbol(file) for file in quality.files], "color": colour, "line": line},
+            hovertext=[f"{html.escape(one_line(entry.id))}, {title_of(file)}" for file in quality.files],
             hovertemplate="%{hovertext}<br>%{x:.3g} ms: %{y:.3f}<extra></extra>",
         )  # fmt: skip
     return to_html(figure, "precisions", x="latency (ms)", y="mAP50-95")
+
+
+def _symbol(file: DeployedFile) -> str:
+    return "circle" if file.precision is Precision.FP32 else "diamond-open"
 
 
 def scored(results: Sequence[Result], metric: Metric) -> list[Result]:
@@ -209,17 +216,19 @@ def _add_cloud_(figure: go.Figure, results: Sequence[Result], axis: Axis) -> Non
     )  # fmt: skip
 
 
-def _add_rows_(figure: go.Figure, board: Leaderboard, rows: Sequence[tuple[Entry, Quality]], axis: Axis) -> None:
+def _add_rows_(
+    figure: go.Figure, board: Leaderboard, rows: Sequence[tuple[Entry, Mapping[str, float]]], axis: Axis
+) -> None:
     """Draw the measured entries: filled on the front, hollow off it, the parent as a star."""
     ranks, front = ranks_of(board), board.front()
-    for entry, quality in rows:
+    for entry, found in rows:
         is_parent = entry is board.parent
-        cost = getattr(quality, axis.cost)
+        cost = found[axis.cost]
         symbol = "star" if is_parent else "circle" if entry.id in front else "circle-open"
         marker = {"size": 15 if is_parent else 10, "symbol": symbol, "line": {"width": 2 * (symbol == "circle-open")}}
-        reach = {"error_x": {**whiskers(), "array": [getattr(quality, axis.p95) - cost]}} if axis.p95 else {}
+        reach = {"error_x": {**whiskers(), "array": [found[axis.p95] - cost]}} if axis.p95 else {}
         figure.add_scatter(
-            x=[cost], y=[getattr(quality, axis.score)], mode="markers+text", cliponaxis=False,
+            x=[cost], y=[found[axis.score]], mode="markers+text", cliponaxis=False,
             marker={**marker, "color": PARENT_COLOUR if is_parent else ENTRY_COLOUR},
             text=["parent" if is_parent else ranks[entry.id]], textposition="top center",
             hovertext=[html.escape(one_line(entry.id))], **reach,

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from evaluators.result import Result, Status
+from evaluators.runtimes.precision import Precision
 from leaderboards.choice import Choice
+from leaderboards.columns import called
 from leaderboards.leaderboard import Leaderboard
 from leaderboards.reports.agreement import MIN_N, agreement
 from leaderboards.select import select
@@ -38,8 +40,9 @@ def headline(board: Leaderboard) -> str:
         return f"Nothing meets the budget: {nothing}."
     where = "within the budget" if board.limits else "(no budget was set)"
     if choice.entry is board.parent:
-        return f"The parent's {choice.precision} file is the best model {where}: mAP50-95 {choice.map50_95:.3f}."
-    text = f"{one_line(choice.entry.id)} ({choice.precision}) is the best model {where}: mAP50-95 {choice.map50_95:.3f}"
+        return f"The parent's {called(choice.file)} file is the best model {where}: mAP50-95 {choice.map50_95:.3f}."
+    name = f"{one_line(choice.entry.id)} ({called(choice.file)})"
+    text = f"{name} is the best model {where}: mAP50-95 {choice.map50_95:.3f}"
     parent = board.parent.quality
     if parent is None:
         return f"{text}."
@@ -47,7 +50,7 @@ def headline(board: Leaderboard) -> str:
     share = f"{percent(choice.map50_95 / parent.map50_95)} of " if parent.map50_95 > 0 else "beside "
     return (
         f"{text}, {share}the parent's {parent.map50_95:.3f}, with {percent(kept)} of its MACs and "
-        f"{_speed(parent.latency_ms / choice.readings['latency_ms'])}."
+        f"{_speed(parent.own.latency_ms / choice.readings['latency_ms'])}."
     )
 
 
@@ -59,8 +62,9 @@ def tiles(board: Leaderboard) -> list[Tile]:
     costs = (("GFLOPs", "gflops", ""), ("Parameters", "params_m", "M"), ("Size", "size_mb", "MB"),
              ("Latency", "latency_ms", "ms"))  # fmt: skip
     score = Tile("mAP50-95", f"{choice.map50_95:.3f}", "", f"parent {parent.map50_95:.3f}" if parent else "")
+    of_parent = parent.readings() if parent else {}
     return [score] + [
-        Tile(title, number(choice.readings[name]), unit, _beside(choice.readings[name], getattr(parent, name, None)))
+        Tile(title, number(choice.readings[name]), unit, _beside(choice.readings[name], of_parent.get(name)))
         for title, name, unit in costs
     ]
 
@@ -94,14 +98,13 @@ def search_sentence(results: Sequence[Result]) -> str:
 def int8_sentence(board: Leaderboard) -> str:
     """Return what INT8 costs in mAP and where it is slower."""
     measured = [entry.quality for entry in (board.parent, *board.rows) if entry.quality]
-    if not measured:
+    pairs = [(quality, int8) for quality in measured if (int8 := quality.file(Precision.INT8))]
+    if not pairs:
         return "Nothing was measured."
-    changes = sorted((f"{quality.int8_map50_95 - quality.map50_95:+.3f}" for quality in measured), key=float)
-    n_slower = sum(quality.int8_latency_ms > quality.latency_ms for quality in measured)
+    changes = sorted((f"{int8.map50_95 - quality.map50_95:+.3f}" for quality, int8 in pairs), key=float)
+    n_slower = sum(int8.latency_ms > quality.own.latency_ms for quality, int8 in pairs)
     span = " to ".join(dict.fromkeys((changes[0], changes[-1])))
-    return (
-        f"From fp32 to INT8 the mAP changes by {span}; the INT8 file is slower in {n_slower} of {len(measured)} rows."
-    )
+    return f"From fp32 to INT8 the mAP changes by {span}; the INT8 file is slower in {n_slower} of {len(pairs)} rows."
 
 
 def _beside(value: float, parent: float | None) -> str:

@@ -9,12 +9,19 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from leaderboards.leaderboard import Leaderboard
-from leaderboards.reports.judged_table import HEADINGS, JUDGED_LEGEND, LAYERS_LEGEND, judged_rows, layer_sentences
+from leaderboards.reports.detection_table import (
+    DETECTION_LEGEND,
+    HEADINGS,
+    LAYERS_LEGEND,
+    detection_rows,
+    layer_sentences,
+)
 from leaderboards.reports.table import Row, Table, tabulate
 from leaderboards.wording import one_line
 from spaces.files import write_atomic
 
 WIDTH = 100
+WIDEST = 1000  # of a table with files of many runtimes
 
 
 def terminal(board: Leaderboard) -> Group:
@@ -25,8 +32,10 @@ def terminal(board: Leaderboard) -> Group:
 
 
 def write_terminal(board: Leaderboard, console: Console) -> None:
-    """Write `terminal` to where `console` writes, never narrower than 100 columns: a cut number is a wrong number."""
-    width = max(console.width, WIDTH)
+    """Write `terminal` to where `console` writes, never narrower than the table: a cut number is a wrong number."""
+    table = _rich_table(tabulate(board, is_brief=True))
+    natural = console.measure(table, options=console.options.update(width=WIDEST)).maximum
+    width = max(console.width, natural, WIDTH)
     wide = Console(file=console.file, width=width, force_terminal=console.is_terminal, no_color=console.no_color)
     wide.print(terminal(board), highlight=False)
 
@@ -41,16 +50,16 @@ def markdown(board: Leaderboard) -> str:
         markdown_line(["--:", "---", "---", *["--:"] * len(table.headings), ":-:", "---"]),
         *(markdown_line(_markdown_cells(row)) for row in table.rows),
         "", legend(board),
-        *_judged_lines(board),
+        *_detection_lines(board),
         *(f"\n**{escaped(row.id)}** failed: {escaped(row.error)}" for row in table.rows if row.error),
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
 
 
-def _judged_lines(board: Leaderboard) -> list[str]:
+def _detection_lines(board: Leaderboard) -> list[str]:
     """Return the table of what mAP does not tell; nothing where it was not measured."""
-    rows, layers = judged_rows(board), layer_sentences(board)
-    lines = ["", "## Beyond mAP", "", JUDGED_LEGEND] if rows else []
+    rows, layers = detection_rows(board), layer_sentences(board)
+    lines = ["", "## Beyond mAP", "", DETECTION_LEGEND] if rows else []
     if rows:
         lines += ["", markdown_line(["id", "file", *HEADINGS, "classes that lose most"])]
         lines += [markdown_line(["---", "---", *["--:"] * len(HEADINGS), "---"])]

@@ -14,7 +14,8 @@ from plotly.offline import get_plotlyjs
 from evaluators.metric import MAP
 from evaluators.result import Result, Status
 from leaderboards.leaderboard import Leaderboard
-from leaderboards.reports import charts, findings, judged_table
+from leaderboards.reports import charts, findings
+from leaderboards.reports import detection_table as detection_table
 from leaderboards.reports.agreement import agreement, agreement_by_reading
 from leaderboards.reports.charts import Blocks
 from leaderboards.reports.table import tabulate
@@ -65,10 +66,10 @@ def render_report(
     return template("report.html.j2").render(
         plotly=get_plotlyjs(),
         table=tabulate(board, is_brief=False),
-        judged=judged_table.judged_rows(board),
-        judged_headings=judged_table.HEADINGS,
-        judged_legends={"table": judged_table.JUDGED_LEGEND, "layers": judged_table.LAYERS_LEGEND},
-        layers=judged_table.layer_sentences(board),
+        detection=detection_table.detection_rows(board),
+        detection_headings=detection_table.HEADINGS,
+        detection_legends={"table": detection_table.DETECTION_LEGEND, "layers": detection_table.LAYERS_LEGEND},
+        layers=detection_table.layer_sentences(board),
         tiles=findings.tiles(board),
         limits=dict(board.limits),
         sentences=_sentences(board, results),

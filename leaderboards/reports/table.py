@@ -1,10 +1,10 @@
 """The leaderboard as a table of text, once for the terminal, Markdown and HTML."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from leaderboards.choice import Precision
-from leaderboards.entry import Entry, Quality
+from leaderboards.columns import numbers, others, prefix_of, title_of
+from leaderboards.entry import Entry
 from leaderboards.leaderboard import Leaderboard
 from leaderboards.wording import MISSING, decimals, one_line, percent
 
@@ -14,29 +14,29 @@ class Column(NamedTuple):
 
     Attributes:
         unit: printed under or behind the title, empty for a pure number.
-        value: what it shows of one measured row.
+        value: the column of leaderboard.csv that it shows.
         is_brief: whether it is also shown where space is short.
         n_decimals: None for three significant digits of the column's largest value.
     """
 
     title: str
     unit: str
-    value: Callable[[Quality], float]
+    value: str
     is_brief: bool = True
     n_decimals: int | None = None
 
 
 COLUMNS = (
-    Column("mAP", "50-95", lambda q: q.map50_95, n_decimals=3),
-    Column("mAP", "50", lambda q: q.map50, is_brief=False, n_decimals=3),
-    Column("GFLOPs", "", lambda q: q.gflops),
-    Column("params", "M", lambda q: q.params_m),
-    Column("size", "MB", lambda q: q.size_mb),
-    Column("latency", "ms", lambda q: q.latency_ms),
-    Column("p95", "ms", lambda q: q.latency_p95_ms, is_brief=False),
-    Column("INT8 mAP", "50-95", lambda q: q.int8_map50_95, n_decimals=3),
-    Column("INT8 size", "MB", lambda q: q.int8_size_mb, is_brief=False),
-    Column("INT8 latency", "ms", lambda q: q.int8_latency_ms),
+    Column("mAP", "50-95", "map50_95", n_decimals=3),
+    Column("mAP", "50", "map50", is_brief=False, n_decimals=3),
+    Column("GFLOPs", "", "gflops"),
+    Column("params", "M", "params_m"),
+    Column("size", "MB", "size_mb"),
+    Column("latency", "ms", "latency_ms"),
+    Column("p95", "ms", "latency_p95_ms", is_brief=False),
+    Column("INT8 mAP", "50-95", "int8_map50_95", n_decimals=3),
+    Column("INT8 size", "MB", "int8_size_mb", is_brief=False),
+    Column("INT8 latency", "ms", "int8_latency_ms"),
 )
 
 
@@ -53,7 +53,7 @@ class Row(NamedTuple):
     Attributes:
         rank: "1" for the best, empty for the parent, a dash for a failed one.
         cells: one for each heading, right-aligned; dashes if the entry failed.
-        meets: "yes", "as INT8" or "no"; empty without limits.
+        meets: "yes", "as INT8" or another file, or "no"; empty without limits.
         error: one line; empty unless the entry failed.
     """
 
@@ -76,7 +76,7 @@ class Table(NamedTuple):
 def tabulate(board: Leaderboard, *, is_brief: bool) -> Table:
     """Return the table of `board`; a brief one leaves out mAP50, p95 and the INT8 size."""
     entries = (board.parent, *board.rows)
-    columns = [column for column in COLUMNS if column.is_brief or not is_brief]
+    columns = [column for column in _columns(board) if column.is_brief or not is_brief]
     headings = [Heading(column.title, column.unit) for column in columns]
     headings[1:1] = [Heading("vs parent", ""), Heading("MACs kept", "")]
     texts = [_column_cells(column, entries) for column in columns]
@@ -92,6 +92,17 @@ def tabulate(board: Leaderboard, *, is_brief: bool) -> Table:
     return Table(tuple(headings), tuple(rows))
 
 
+def _columns(board: Leaderboard) -> list[Column]:
+    """Return the columns of the default runtime, then mAP and latency of every other runtime and precision."""
+    files = [file for entry in board.entries if entry.quality for file in others(entry.quality.files)]
+    more = []
+    for prefix, file in {prefix_of(file): file for file in files}.items():
+        title = title_of(file)
+        more += [Column(f"{title} mAP", "50-95", f"{prefix}map50_95", n_decimals=3)]
+        more += [Column(f"{title} latency", "ms", f"{prefix}latency_ms")]
+    return [*COLUMNS, *more]
+
+
 def ranks_of(board: Leaderboard) -> dict[str, str]:
     """Return the rank of each entry by its id, as it is printed in the table and in the charts."""
     ranks = {entry.id: str(place) if entry.quality else MISSING for place, entry in enumerate(board.rows, start=1)}
@@ -99,9 +110,10 @@ def ranks_of(board: Leaderboard) -> dict[str, str]:
 
 
 def _column_cells(column: Column, entries: Sequence[Entry]) -> list[str]:
-    values = [column.value(entry.quality) for entry in entries if entry.quality]
+    found = [numbers(entry.quality).get(column.value) if entry.quality else None for entry in entries]
+    values = [value for value in found if value is not None]
     n_decimals = decimals(values) if column.n_decimals is None else column.n_decimals
-    return [f"{column.value(entry.quality):.{n_decimals}f}" if entry.quality else MISSING for entry in entries]
+    return [MISSING if value is None else f"{value:.{n_decimals}f}" for value in found]
 
 
 def _losses(board: Leaderboard, entries: Sequence[Entry]) -> list[str]:
@@ -124,4 +136,6 @@ def _meets(board: Leaderboard, entry: Entry) -> str:
         return ""
     if choice is None:
         return "no"
-    return "yes" if choice.precision is Precision.FP32 else "as INT8"
+    if choice.file is entry.quality.own and not entry.quality.has_bits:
+        return "yes"
+    return f"as {title_of(choice.file)}"

@@ -7,8 +7,8 @@ import torch
 from evaluators.data.dataset import load_dataset, split_holdout
 from evaluators.data.digits import render_digits
 from evaluators.devices.device_file import DeviceFile, read_device_file
-from leaderboards.recipes.demands import check_demands
-from leaderboards.recipes.recipe import EMBEDDED, Recipe
+from leaderboards.recipes.keys import EMBEDDED
+from leaderboards.recipes.parts import Bases, Parts, Sources
 from leaderboards.runs.problem import Inputs, fingerprint
 from spaces.bits.simulation import MIN_IMAGES
 from spaces.detectors.backbones.pretrained import check_pretrained
@@ -17,47 +17,50 @@ from spaces.detectors.embedded import EMBEDDED_PARENT, ROOT
 from spaces.errors import BadInput
 
 
-def load_inputs(recipe: Recipe, /) -> Inputs:
-    """Return the data and the detector that `recipe` names.
+def load_inputs(parts: Parts, /) -> Inputs:
+    """Return the data and the detector that a recipe names.
 
     Raises:
-        BadInput: keys, the device, the data, the weights, those of backbones or the device file cannot be used, or do
-            not belong together.
+        BadInput: the device, the data, the weights, those of backbones or the device file cannot be used, or do not
+            belong together.
     """
-    check_demands(recipe)
-    _check_device(recipe.torch_device)
-    if recipe.backbone_weights is not None:
-        check_pretrained(recipe.backbone_weights, recipe.backbones)
-    yaml = render_digits(ROOT / "datasets") if recipe.data == EMBEDDED else Path(recipe.data)
-    dataset = load_dataset(yaml, needs_train_labels=recipe.needs_train_labels)
-    holdout = split_holdout(dataset.train, n_holdout=recipe.search_images, seed=recipe.seed)
-    n_calibration = min(recipe.calibration_images, len(holdout.rest))
-    if recipe.bits and n_calibration < MIN_IMAGES:
+    sources = parts.sources
+    _check_device(parts.place.device)
+    if parts.bases.weights is not None:
+        check_pretrained(parts.bases.weights, parts.bases.backbones)
+    yaml = render_digits(ROOT / "datasets") if sources.data == EMBEDDED else Path(sources.data)
+    dataset = load_dataset(yaml, needs_train_labels=sources.reads_boxes)
+    holdout = split_holdout(dataset.train, n_holdout=sources.search_images, seed=sources.seed)
+    n_calibration = min(parts.making.calibration_images, len(holdout.rest))
+    if parts.cutting.weight_bits and n_calibration < MIN_IMAGES:
         raise BadInput(f"bits: ranges need at least {MIN_IMAGES} calibration images, there are {n_calibration}")
-    if recipe.needs_train_labels and not any(len(sample.labels) for sample in holdout.search):
+    if sources.reads_boxes and not any(len(sample.labels) for sample in holdout.search):
         raise BadInput(f"data: none of the {len(holdout.search)} train images that rank candidates has a box")
-    path = EMBEDDED_PARENT if recipe.weights == EMBEDDED else Path(recipe.weights)
+    path = EMBEDDED_PARENT if sources.weights == EMBEDDED else Path(sources.weights)
     parent, architecture = load_detector(path)
     if architecture.bits:
-        raise BadInput(f"weights: {recipe.weights!r} hold a network of few bits, and what is searched must be in float")
+        raise BadInput(
+            f"weights: {sources.weights!r} hold a network of few bits, and what is searched must be in float"
+        )
     if architecture.names != dataset.names:
-        raise BadInput(_names_differ(architecture.names, dataset.names, recipe))
+        raise BadInput(_names_differ(architecture.names, dataset.names, sources))
     digest = fingerprint(path)
-    return Inputs(dataset, holdout, parent, architecture, digest, _device(recipe, digest))
+    device = _device(sources, parts.bases, parent=digest, is_limited="latency_ms" in parts.limits)
+    return Inputs(dataset, holdout, parent, architecture, digest, device)
 
 
-def _device(recipe: Recipe, parent: str) -> DeviceFile | None:
-    """Return the device file that `recipe` names, made for these weights and fit for what is asked of it."""
-    if recipe.device_file is None:
+def _device(sources: Sources, bases: Bases, /, *, parent: str, is_limited: bool) -> DeviceFile | None:
+    """Return the device file that is named, made for these weights and fit for what is asked of it."""
+    if sources.device_file is None:
         return None
-    if len(recipe.backbones) > 1 or recipe.depth or recipe.image_sizes:
+    if len(bases.backbones) > 1 or bases.depth or bases.image_sizes:
         raise BadInput(
             "device_file is of the user's own network at one size: leave out backbones, depth and image_sizes"
         )
-    device = read_device_file(Path(recipe.device_file))
-    device.check_use(parent=parent, imgsz=recipe.imgsz, threads=1)
+    device = read_device_file(Path(sources.device_file))
+    device.check_use(parent=parent, imgsz=bases.imgsz, threads=1)
     warning = device.foreign()
-    if warning and recipe.latency_ms is not None and not recipe.allow_foreign_device:
+    if warning and is_limited and not sources.allow_foreign_device:
         raise BadInput(f"{warning}; make one here with bench latency, or set allow_foreign_device=true")
     return device
 
@@ -71,10 +74,9 @@ def _check_device(device: str) -> None:
         raise BadInput(f"device {index} is not there; this machine has {there}")
 
 
-def _names_differ(ours: tuple[str, ...], theirs: tuple[str, ...], recipe: Recipe) -> str:
+def _names_differ(ours: tuple[str, ...], theirs: tuple[str, ...], sources: Sources) -> str:
     if len(ours) != len(theirs):
-        return f"weights {recipe.weights!r} know {len(ours)} classes, data {recipe.data!r} has {len(theirs)}"
+        return f"weights {sources.weights!r} know {len(ours)} classes, data {sources.data!r} has {len(theirs)}"
     index = next(i for i, (a, b) in enumerate(zip(ours, theirs, strict=True)) if a != b)
-    return (
-        f"class {index} is {ours[index]!r} in weights {recipe.weights!r} and {theirs[index]!r} in data {recipe.data!r}"
-    )
+    given = (ours[index], sources.weights, theirs[index], sources.data)
+    return "class {} is {!r} in weights {!r} and {!r} in data {!r}".format(index, *given)

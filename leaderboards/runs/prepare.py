@@ -1,23 +1,26 @@
 """From a recipe to a problem: everything checked, loaded and analysed, and nothing written yet."""
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from ultralytics.nn.tasks import DetectionModel
 
+from evaluators.data.images import Images
 from evaluators.latency.timing import measure_latency
-from evaluators.runtimes.onnx_runtime import export_onnx
+from evaluators.runtimes.onnx_export import export_onnx
 from leaderboards.files.file_sizes import bits_overhead
 from leaderboards.recipes.limits import FLOAT_BOPS, check_reach, resolve
-from leaderboards.recipes.recipe import Recipe
-from leaderboards.runs.bases import Plan, calibration_images, plan_bases, provisional
+from leaderboards.recipes.parts import Cutting, Parts
+from leaderboards.runs.bases import BasePlan, calibration_images, plan_bases, provisional
 from leaderboards.runs.inputs import load_inputs
 from leaderboards.runs.problem import Inputs, Problem, searched
-from spaces.bases.base import SAME, Base
+from spaces.bases.base import Base
+from spaces.bases.names import SAME
 from spaces.bits.layer_bits import BitTable, cross_bits
 from spaces.bits.simulation import MIN_IMAGES
 from spaces.channels.graph import ChannelGraph
@@ -28,44 +31,52 @@ from spaces.errors import BadInput, OutOfReach
 from spaces.space import Space
 
 
-def prepare(recipe: Recipe, /) -> Problem:
-    """Return the problem that `recipe` states; raises what `load_inputs` and `analyse` raise."""
-    return analyse(recipe, load_inputs(recipe))
+def prepare(parts: Parts, /) -> Problem:
+    """Return the problem that a recipe states; raises what `load_inputs` and `analyse` raise."""
+    return analyse(parts, load_inputs(parts))
 
 
-def analyse(recipe: Recipe, inputs: Inputs, /) -> Problem:
-    """Return the problem that `recipe` states about `inputs`.
+def analyse(parts: Parts, inputs: Inputs, /) -> Problem:
+    """Return the problem that a recipe states about `inputs`.
 
     Raises:
         BadInput: nothing of the network can be cut.
         OutOfReach: a limit below the smallest sub-network.
     """
-    plans = plan_bases(recipe, inputs.holdout, inputs.parent)
-    graphs = _graphs(recipe, plans, inputs.parent)
-    bare = {name: _space(recipe, base, overhead=0) for name, base in graphs.items()}
-    has_bits = bool(recipe.bits) and all(space.genes for space in bare.values())
-    if all(space.log10_size() == 0 for space in bare.values()) and not has_bits:
+    bases, cutting, has_bits = parts.bases, parts.cutting, bool(parts.cutting.weight_bits)
+
+    def images(n: int) -> Images:
+        return calibration_images(inputs.holdout, n, seed=parts.making.seed, imgsz=bases.imgsz)
+
+    plans = plan_bases(bases, inputs.parent, images=partial(images, parts.making.calibration_images))
+    graphs = _graphs(plans, inputs.parent, imgsz=bases.imgsz)
+    bare = {name: _space(cutting, base, overhead=0) for name, base in graphs.items()}
+    if all(space.log10_size() == 0 for space in bare.values()) and not (
+        has_bits and all(space.genes for space in bare.values())
+    ):
         raise BadInput("nothing can be cut: keep_min and align leave every block one width, the parent's")
-    check_reach(recipe, bare.values(), ("gflops", "macs_g", "params_m"))
-    overhead, costs = _measure_parent(recipe, inputs, bare[SAME], graphs[SAME].graph)
-    spaces = {name: _space(recipe, base, overhead=overhead) for name, base in graphs.items()}
-    tables = _tables(recipe, inputs, graphs)
+    check_reach(parts.limits, bare.values(), keys=("gflops", "macs_g", "params_m"), has_bits=has_bits)
+    is_timed = "latency_ms" in parts.limits
+    overhead, costs = _measure_parent(inputs, bare[SAME], graphs[SAME], is_timed=is_timed)
+    spaces = {name: _space(cutting, base, overhead=overhead) for name, base in graphs.items()}
+    tables = _tables(cutting, inputs.parent, graphs, images=partial(images, MIN_IMAGES))
     costs |= spaces[SAME].costs(spaces[SAME].parent)
-    costs |= {"bops_g": FLOAT_BOPS * costs["macs_g"]} if recipe.bits else {}
-    check_reach(recipe, [searched(spaces[name], tables[name]) for name in graphs], ("size_mb", "bops_g"))
-    limits = resolve(recipe, costs)
-    if inputs.device is not None and "latency_ms" in limits:
+    costs |= {"bops_g": FLOAT_BOPS * costs["macs_g"]} if has_bits else {}
+    every = [searched(spaces[name], tables[name]) for name in graphs]
+    check_reach(parts.limits, every, keys=("size_mb", "bops_g"), has_bits=has_bits)
+    limits = resolve(parts.limits, costs, has_bits=has_bits)
+    if inputs.device is not None and is_timed:
         fastest = inputs.device.latency(spaces[SAME], graphs[SAME].graph)([spaces[SAME].narrowest])[0]["latency_ms"]
         if limits["latency_ms"] < fastest:
             raise OutOfReach(
-                f"latency_ms={recipe.latency_ms} is out of reach: the narrowest sub-network is predicted to take "
-                f"{fastest:.4g}, the parent {costs['latency_ms']:.4g}"
+                f"latency_ms={parts.limits['latency_ms']} is out of reach: the narrowest sub-network is predicted to "
+                f"take {fastest:.4g}, the parent {costs['latency_ms']:.4g}"
             )
-    bases = {
+    made = {
         name: Base(name, traced.network, traced.graph, spaces[name], traced.imgsz, tables[name])
         for name, traced in graphs.items()
     }
-    return Problem(inputs, plans, bases, limits, costs)
+    return Problem(inputs, plans, made, limits, costs)
 
 
 class _Traced(NamedTuple):
@@ -77,45 +88,44 @@ class _Traced(NamedTuple):
     imgsz: int
 
 
-def _graphs(recipe: Recipe, plans: Sequence[Plan], parent: DetectionModel) -> dict[str, _Traced]:
+def _graphs(plans: Sequence[BasePlan], parent: DetectionModel, /, *, imgsz: int) -> dict[str, _Traced]:
     traced: dict[str, _Traced] = {}
     for plan, network in zip(plans, provisional(plans, parent), strict=True):
-        name, imgsz = str(plan.name), plan.name.imgsz or recipe.imgsz
+        name, own = str(plan.name), plan.name.imgsz or imgsz
         if plan.name.imgsz is None:
-            graph = probe(network, trace_channels(network, imgsz=imgsz), rng=np.random.default_rng(0))
+            graph = probe(network, trace_channels(network, imgsz=own), rng=np.random.default_rng(0))
         else:
-            graph = resize(traced[str(replace(plan.name, imgsz=None))].graph, network, imgsz=imgsz)
-        traced[name] = _Traced(name, network, graph, imgsz)
+            graph = resize(traced[str(replace(plan.name, imgsz=None))].graph, network, imgsz=own)
+        traced[name] = _Traced(name, network, graph, own)
     return traced
 
 
-def _space(recipe: Recipe, base: _Traced, *, overhead: int) -> Space:
-    return Space(base.graph, base=base.name, align=recipe.align, keep_min=recipe.keep_min, size_overhead=overhead)
+def _space(cutting: Cutting, base: _Traced, *, overhead: int) -> Space:
+    return Space(base.graph, base=base.name, align=cutting.align, keep_min=cutting.keep_min, size_overhead=overhead)
 
 
-def _tables(recipe: Recipe, inputs: Inputs, graphs: Mapping[str, _Traced]) -> dict[str, BitTable | None]:
+def _tables(
+    cutting: Cutting, parent: DetectionModel, graphs: Mapping[str, _Traced], /, *, images: Callable[[], Images]
+) -> dict[str, BitTable | None]:
     """Return by base which bits the layers may have; None where they stay in float32."""
-    if not recipe.bits:
+    if not cutting.weight_bits:
         return dict.fromkeys(graphs)
-    options = cross_bits(recipe.bits, recipe.activation_bits)
-    few = recipe.model_copy(update={"calibration_images": MIN_IMAGES})
-    images = calibration_images(few, inputs.holdout, imgsz=recipe.imgsz)
+    options = cross_bits(cutting.weight_bits, cutting.activation_bits)
     bare = BitTable(graphs[SAME].graph, options, is_stored=True)
-    overhead = bits_overhead(inputs.parent, bare, images, imgsz=recipe.imgsz)
+    overhead = bits_overhead(parent, bare, images(), imgsz=graphs[SAME].imgsz)
     return {
         name: BitTable(base.graph, options, size_overhead=overhead, is_stored=True) for name, base in graphs.items()
     }
 
 
-def _measure_parent(
-    recipe: Recipe, inputs: Inputs, space: Space, graph: ChannelGraph, /
-) -> tuple[int, dict[str, float]]:
+def _measure_parent(inputs: Inputs, space: Space, same: _Traced, /, *, is_timed: bool) -> tuple[int, dict[str, float]]:
     """Return the bytes of the parent's ONNX file that are no weights, and its latency if that is limited."""
     with tempfile.TemporaryDirectory() as folder:
-        path = export_onnx(inputs.parent, Path(folder) / "parent.onnx", imgsz=recipe.imgsz)
+        path = export_onnx(inputs.parent, Path(folder) / "parent.onnx", imgsz=same.imgsz)
         overhead = path.stat().st_size - round(space.costs(space.parent)["size_mb"] * 1e6)
         if inputs.device is not None:
-            return overhead, {"latency_ms": inputs.device.latency(space, graph)([space.parent])[0]["latency_ms"]}
-        if recipe.latency_ms is not None:
+            predicted = inputs.device.latency(space, same.graph)([space.parent])[0]
+            return overhead, {"latency_ms": predicted["latency_ms"]}
+        if is_timed:
             return overhead, {"latency_ms": measure_latency(path, threads=1).median_ms}
     return overhead, {}

@@ -11,8 +11,9 @@ from evaluators.budget import Budget
 from evaluators.data.dataset import Dataset, Holdout
 from evaluators.devices.device_file import DeviceFile
 from leaderboards.recipes.limits import reach_of
-from leaderboards.runs.bases import Plan
-from spaces.bases.base import SAME, Base
+from leaderboards.runs.bases import BasePlan
+from spaces.bases.base import Base
+from spaces.bases.names import SAME
 from spaces.bits.bit_space import BitSpace
 from spaces.bits.layer_bits import BitTable
 from spaces.candidate import Candidate
@@ -51,7 +52,7 @@ class Problem:
     """
 
     inputs: Inputs
-    plans: Sequence[Plan]
+    plans: Sequence[BasePlan]
     bases: Mapping[str, Base]
     limits: Mapping[str, float]
     parent_costs: Mapping[str, float]
@@ -60,6 +61,11 @@ class Problem:
     def budget(self) -> Budget:
         """The limits as a budget."""
         return Budget(self.limits)
+
+    @property
+    def has_bits(self) -> bool:
+        """Whether layers may have bits."""
+        return self.bases[SAME].table is not None
 
     @property
     def graph(self) -> ChannelGraph:

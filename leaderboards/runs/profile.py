@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from leaderboards.runs.problem import Problem, searched
-from spaces.bases.base import SAME
+from spaces.bases.names import SAME
 from spaces.bits.layer_bits import PROTECTED_BITS
 
 Facts = dict[str, object]

@@ -14,15 +14,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bars
 from rich.text import Text
 
-from evaluators.metric import METRICS
+from evaluators.proxies.by_name import METRICS
 from evaluators.result import Result, Status
+from leaderboards.watcher import Watcher
 from leaderboards.wording import number, one_line
 
 EVERY_SECONDS = 5.0
 EVERY_SHARE = 0.1
 
 
-class Progress:
+class Progress(Watcher):
     """Callbacks of a run that write to `console`; use it as a context manager.
 
     Args:
@@ -66,13 +67,13 @@ class Progress:
         self._close_bar()
         self._bars.stop()
 
-    def stage(self, text: str) -> None:
+    def stage(self, text: str, /) -> None:
         """Say what begins: the analysis, the search, the fine-tuning, the measurements."""
         self._close_bar()
         self._line(text, style="bold")
         self._started = self._clock()
 
-    def on_result(self, result: Result) -> None:
+    def on_result(self, result: Result, /) -> None:
         """Count one finished candidate of the search."""
         self._count(result)
         if self._console.is_terminal:
@@ -81,7 +82,7 @@ class Progress:
             of_all = "" if self._n_candidates is None else f"/{self._n_candidates}"
             self._line(f"  {self._n_done}{of_all}, {self._summary()}")
 
-    def on_epoch(self, name: str, readings: Mapping[str, float]) -> None:
+    def on_epoch(self, name: str, readings: Mapping[str, float], /) -> None:
         """Show the readings of one finished epoch of the entry `name`; `epoch` counts from 1."""
         rest = (f"{reading} {number(value)}" for reading, value in readings.items() if reading != "epoch")
         self._line(", ".join((f"  {name}", f"epoch {readings['epoch']:.0f}", *rest)))

@@ -15,33 +15,35 @@ import yaml
 
 from evaluators.metric import Metric
 from evaluators.result import Result, Status
-from evaluators.worker import Workshop, make_measure
+from evaluators.worker import Supernets, make_measure
 from leaderboards.leaderboard import Leaderboard
-from leaderboards.recipes.recipe import Recipe
-from leaderboards.recipes.strategy_keys import METHODS
+from leaderboards.recipes.parts import Parts, Place, Ranking
 from leaderboards.reports.publish import publish
 from leaderboards.run_folder import BASE, SPACE
 from leaderboards.runs.clock import Clock
-from leaderboards.runs.methods.rounds import check_method, run_method
-from leaderboards.runs.placing import device_of, idle_executor, start_executor
+from leaderboards.runs.executors import idle_executor, start_executor
+from leaderboards.runs.fidelities import fidelity_proxies, on_ladder
+from leaderboards.runs.methods.rounds import Course, check_method, run_method
+from leaderboards.runs.methods.stages import stage_recipe
 from leaderboards.runs.problem import Inputs, Problem, fingerprint
 from leaderboards.runs.rows import finish_rows
-from leaderboards.runs.rungs import on_ladder, rung_proxies
-from leaderboards.runs.strategies import make_strategy, objectives
-from leaderboards.runs.studies import graft_backbones, make_workshop
-from leaderboards.watcher import Watcher
+from leaderboards.runs.strategies import objectives, strategy_of
+from leaderboards.runs.studies import graft_backbones, make_supernets
+from leaderboards.tuning.finetune import finetune_recipe
+from leaderboards.watcher import Watcher, Watchers
 from search import on_ray
 from search.journal import Journal, check_recipe
 from search.loop import search
+from search.methods.by_name import METHODS
 from search.pareto import losses, select_spread
-from spaces.bases.base import SAME
-from spaces.detectors.backbones.pretrained import read_weight_paths
+from spaces.bases.names import SAME
+from spaces.detectors.backbones.weight_paths import read_weight_paths
 from spaces.errors import BadInput, NothingFeasible
 from spaces.files import write_atomic
 from spaces.space import Space
 
 
-def run(recipe: Recipe, problem: Problem, watcher: Watcher, /) -> Leaderboard:
+def run(parts: Parts, problem: Problem, watchers: Sequence[Watcher], /) -> Leaderboard:
     """Return the leaderboard of the run, with every file of the run folder written.
 
     Raises:
@@ -49,42 +51,71 @@ def run(recipe: Recipe, problem: Problem, watcher: Watcher, /) -> Leaderboard:
         Interrupted: stopped by a signal; everything finished is on disk.
         NothingFeasible: the search found no candidate within the limits.
     """
-    check_method(recipe, problem)
-    folder = recipe.folder
-    on_ray.start(recipe.ray_address, recipe.workers)
+    check_method(parts.ranking.strategy, problem, n_rounds=parts.rounds.n)
+    folder, told = parts.place.folder, Watchers(watchers)
+    on_ray.start(parts.place.ray_address, parts.place.workers)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with Journal(folder / "journal.jsonl", _identity(recipe, problem.inputs)) as journal:
-            write_atomic(folder / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
-            problem = _settle(recipe, problem, journal)
-            for note in missing_images(recipe, problem.inputs):
-                watcher.stage(note)
-            grafted = graft_backbones(recipe, problem, watcher)
-            watcher.stage("studying the parent" if len(problem.bases) == 1 else f"studying {len(problem.bases)} bases")
-            workshop = make_workshop(recipe, problem, grafted=grafted, folder=folder)
-            if recipe.strategy in METHODS:
-                problem, workshop, front = run_method(recipe, problem, workshop, journal, Clock(watcher, journal))
-            else:
-                results = _search(recipe, problem, workshop, journal, Clock(watcher, journal))
-                front = pick_front(results, objectives(recipe, problem), recipe.front)
-                if not front:
-                    raise NothingFeasible(_nearest_miss(results, problem))
-            _note_bases(workshop, journal)
-            finish_rows(recipe, problem, workshop, front, journal, watcher)
+        with Journal(folder / "journal.jsonl", _identity(parts, problem.inputs)) as journal:
+            write_atomic(folder / "recipe.yaml", yaml.safe_dump(dict(parts.settings), sort_keys=False))
+            _fill_journal(parts, problem, journal, told)
     finally:
         on_ray.stop()
-    watcher.stage("writing the leaderboard")
-    return publish(folder)
+    told.stage("writing the leaderboard")
+    board = publish(folder)
+    told.on_end(board)
+    return board
 
 
-def check_folder(recipe: Recipe, inputs: Inputs, /) -> None:
+def _fill_journal(parts: Parts, problem: Problem, journal: Journal, watcher: Watcher) -> None:
+    """Do what the journal lacks, from the analysis to the last row."""
+    missing = missing_images(problem.inputs, parts.making.calibration_images, parts.sources.search_images)
+    problem = _settle(problem, journal, notes=missing)
+    for note in missing:
+        watcher.stage(note)
+    n_classes = len(problem.inputs.dataset.names)
+    rows = finetune_recipe(parts.tuning, n_classes=n_classes)
+    grafted = graft_backbones(parts.bases, parts.place, problem.inputs, tuning=rows, watcher=watcher)
+    watcher.stage("studying the parent" if len(problem.bases) == 1 else f"studying {len(problem.bases)} bases")
+    supernets = make_supernets(parts.making, problem, grafted=grafted, folder=parts.place.folder)
+    if parts.ranking.strategy in METHODS:
+        course = Course(
+            METHODS[parts.ranking.strategy],
+            parts.ranking,
+            parts.rounds,
+            parts.making,
+            parts.place,
+            stage_recipe(parts.rounds, rows),
+            journal,
+            Watchers([Clock(journal), watcher]),
+        )
+        problem, supernets, front = run_method(course, problem, supernets)
+    else:
+        results = _search(parts.ranking, parts.place, problem, supernets, journal=journal, watcher=watcher)
+        front = pick_front(results, objectives(parts.ranking.proxy, problem), parts.ranking.front)
+        if not front:
+            raise NothingFeasible(_nearest_miss(results, problem))
+    _note_bases(supernets, journal)
+    finish_rows(
+        front,
+        problem,
+        supernets,
+        place=parts.place,
+        ranking=parts.ranking,
+        tuning=parts.tuning,
+        journal=journal,
+        watcher=watcher,
+    )
+
+
+def check_folder(parts: Parts, inputs: Inputs, /) -> None:
     """Make sure that the run folder can take this run, without writing anything.
 
     Raises:
         BadInput: it is no folder, cannot be written, holds something else, or a run of another recipe; or the files
             of `backbone_weights` are not there.
     """
-    folder, identity = recipe.folder, _identity(recipe, inputs)
+    folder, identity = parts.place.folder, _identity(parts, inputs)
     journal = folder / "journal.jsonl"
     nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
@@ -113,59 +144,64 @@ def pick_front(results: Sequence[Result], objectives: tuple[Metric, ...], n: int
     return list(unique.values())[:n]
 
 
-def _search(recipe: Recipe, problem: Problem, workshop: Workshop, journal: Journal, watcher: Watcher) -> list[Result]:
+def _search(
+    ranking: Ranking, place: Place, problem: Problem, supernets: Supernets, /, *, journal: Journal, watcher: Watcher
+) -> list[Result]:
     n_known = len(journal.results)
-    watcher.stage(f"searching {recipe.candidates} candidates by {recipe.strategy}, {n_known} known already")
+    watcher.stage(f"searching {ranking.candidates} candidates by {ranking.strategy}, {n_known} known already")
     make = partial(
         make_measure,
-        workshop,
+        supernets,
         problem.inputs.holdout.search,
         problem.budget,
-        device=device_of(recipe),
-        proxy=recipe.proxy,
-        rungs=rung_proxies(recipe),
+        device=place.measuring_device,
+        proxy=ranking.proxy,
+        fidelities=fidelity_proxies(ranking.ladder),
     )
-    executor = idle_executor() if n_known >= recipe.candidates else start_executor(recipe, make)
+    executor = idle_executor() if n_known >= ranking.candidates else start_executor(place, make)
+    told = Watchers([Clock(journal), watcher])
     try:
         return search(
             on_ladder(
-                make_strategy(recipe, problem, workshop),
-                recipe,
-                problem,
-                workshop=workshop,
+                strategy_of(ranking, problem, supernets),
+                ranking.ladder,
+                n_candidates=ranking.candidates,
+                limits=problem.limits,
+                supernets=supernets,
                 executor=executor,
                 journal=journal,
             ),
             executor,
             journal,
-            n_candidates=recipe.candidates,
-            seed=recipe.seed,
-            on_result=watcher.on_result,
+            n_candidates=ranking.candidates,
+            seed=ranking.seed,
+            on_result=told.on_result,
         )
     finally:
         executor.close()
 
 
-def missing_images(recipe: Recipe, inputs: Inputs, /) -> list[str]:
+def missing_images(inputs: Inputs, n_calibration: int, n_search: int, /) -> list[str]:
     """Return a sentence for each key that asks for more images than there are; the run uses those that are."""
-    there = {"calibration_images": len(inputs.holdout.rest), "search_images": len(inputs.holdout.search)}
-    asked = {"calibration_images": recipe.calibration_images, "search_images": recipe.search_images}
+    asked = {
+        "calibration_images": (n_calibration, len(inputs.holdout.rest)),
+        "search_images": (n_search, len(inputs.holdout.search)),
+    }
     return [
-        f"{key}={asked[key]} was asked for, train has {n} to give, which are used."
-        for key, n in there.items()
-        if n < asked[key]
+        f"{key}={wanted} was asked for, train has {there} to give, which are used."
+        for key, (wanted, there) in asked.items()
+        if there < wanted
     ]
 
 
-def _settle(recipe: Recipe, problem: Problem, journal: Journal) -> Problem:
+def _settle(problem: Problem, journal: Journal, *, notes: Sequence[str]) -> Problem:
     """Return `problem` with the limits and costs the run began with: the parent's latency is measured only once.
 
     Both decide what is proposed; measured anew, a resumed search would propose other candidates than the journal has.
     """
     if not journal.records(SPACE):
-        notes = [*problem.notes(), *missing_images(recipe, problem.inputs)]
         began = {"limits": dict(problem.limits), "parent": dict(problem.parent_costs)}
-        journal.append(SPACE, {**began, "blocks": _blocks(problem.space), "notes": notes})
+        journal.append(SPACE, {**began, "blocks": _blocks(problem.space), "notes": [*problem.notes(), *notes]})
     facts = journal.records(SPACE)[0]
     limits, costs = facts["limits"], facts.get("parent", problem.parent_costs)  # older runs have none
     assert isinstance(limits, Mapping)
@@ -173,10 +209,10 @@ def _settle(recipe: Recipe, problem: Problem, journal: Journal) -> Problem:
     return replace(problem, limits=limits, parent_costs=costs)
 
 
-def _note_bases(workshop: Workshop, journal: Journal) -> None:
+def _note_bases(supernets: Supernets, journal: Journal) -> None:
     """Write down once which blocks each base but the parent has: the report shows its candidates by them."""
     known = {SAME, *(record["name"] for record in journal.records(BASE))}
-    for name, studied in workshop.bases.items():
+    for name, studied in supernets.bases.items():
         if name not in known:
             journal.append(BASE, {"name": name, "blocks": _blocks(studied.base.space)})
 
@@ -185,15 +221,15 @@ def _blocks(space: Space) -> list[tuple[str, int]]:
     return [(gene.name, gene.size) for gene in space.genes]
 
 
-def _identity(recipe: Recipe, inputs: Inputs) -> dict[str, object]:
+def _identity(parts: Parts, inputs: Inputs) -> dict[str, object]:
     """Return what a journal must agree with to be gone on with: the settings, and the contents behind the paths."""
     device = None if inputs.device is None else inputs.device.fingerprint
     contents = {"weights": inputs.fingerprint, "data": inputs.dataset.fingerprint, "device_file": device}
-    if recipe.backbone_weights is None:
-        return {**recipe.identity(), **contents}
-    files = read_weight_paths(recipe.backbone_weights)
+    if parts.bases.weights is None:
+        return {**parts.identity, **contents}
+    files = read_weight_paths(parts.bases.weights)
     pretrained = {name: fingerprint(path) for name, path in files.items()}
-    return {**recipe.identity(), **contents, "backbone_weights": pretrained}
+    return {**parts.identity, **contents, "backbone_weights": pretrained}
 
 
 def _nearest_miss(results: Sequence[Result], problem: Problem) -> str:

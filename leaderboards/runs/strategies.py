@@ -1,75 +1,59 @@
-"""Which strategy a recipe names, made ready for its problem, and what that strategy is asked to improve."""
-
-from collections.abc import Mapping
+"""What a strategy is made for, out of a problem and what is known of its bases."""
 
 import numpy as np
 
-from evaluators.metric import MACS, METRICS, SIZE, Metric
-from evaluators.worker import Workshop
-from leaderboards.recipes.demands import mask_of_recipe
-from leaderboards.recipes.recipe import Recipe
+from evaluators.metric import MACS, SIZE, Metric
+from evaluators.proxies.by_name import METRICS
+from evaluators.worker import Supernets
+from leaderboards.recipes.parts import Ranking
 from leaderboards.runs.problem import Problem
-from search.strategies.evolution import NSGA2
-from search.strategies.random_search import RandomSearch
-from search.strategies.tpe import TPE
-from search.strategies.uniform import UniformSearch
-from search.strategies.unstructured import Unstructured
-from search.strategy import Strategy
-from spaces.bases.base import SAME
+from search.strategies.by_name import STRATEGIES, make_strategy
+from search.strategy import SearchSetup, Strategy
 from spaces.bits.bit_space import BitSpace
 from spaces.bits.layer_bits import BIT_COSTS
-from spaces.candidate import Candidate
 from spaces.informed_space import InformedSpace
-from spaces.searchable import Bred
-from spaces.space import ARITHMETIC_COSTS, Space
+from spaces.searchable import BaseSpace
+from spaces.space import ARITHMETIC_COSTS
 from spaces.union import Union
 
 LOWEST_SHARE = 0.5  # the first generation of a search for a front starts at half the budget
 
 
-def make_strategy(recipe: Recipe, problem: Problem, workshop: Workshop, /) -> Strategy:
-    """Return what proposes the candidates of `recipe`."""
-    limits = _arithmetic_limits(problem)
-    searched = [str(plan.name) for plan in problem.plans if plan.name.backbone in recipe.backbones]
-    spaces = {name: problem.bases[name].space for name in searched}
-    bred: Mapping[str, Bred] = spaces
-    if recipe.strategy == "informed":
-        bred = {name: InformedSpace(space, workshop.bases[name].study.losses) for name, space in spaces.items()}
-    union, goals = _union(recipe, workshop, spaces, bred), objectives(recipe, problem)
-    match recipe.strategy:
-        case "random":
-            return RandomSearch(union, limits)
-        case "uniform":
-            return UniformSearch(union, limits, spread=LOWEST_SHARE)
-        case "tpe":
-            return TPE(union, limits, goals, widths=spaces, budget=problem.budget, spread=LOWEST_SHARE)
-        case "unstructured":
-            return Unstructured(Candidate(SAME, (mask_of_recipe(recipe).pick,)))
-        case "informed" | "evolution":
-            return NSGA2(union, limits, goals, budget=problem.budget, spread=LOWEST_SHARE)
-    raise ValueError(f"strategy must be one that proposes by itself, got {recipe.strategy}")
+def strategy_of(ranking: Ranking, problem: Problem, supernets: Supernets, /) -> Strategy:
+    """Return what proposes the candidates of a run."""
+    is_informed = STRATEGIES[ranking.strategy].is_informed
+    names = [str(plan.name) for plan in problem.plans if plan.is_searched]
+    bases = {name: _space(supernets, name, is_informed=is_informed) for name in names}
+    setup = SearchSetup(
+        Union(bases),
+        bases,
+        _arithmetic_limits(problem),
+        objectives(ranking.proxy, problem),
+        problem.budget,
+        LOWEST_SHARE,
+        ranking.fixed,
+    )
+    return make_strategy(ranking.strategy, setup)
 
 
-def objectives(recipe: Recipe, problem: Problem, /) -> tuple[Metric, ...]:
+def objectives(proxy: str, problem: Problem, /) -> tuple[Metric, ...]:
     """Return the proxy and the limited costs; MACs where nothing is limited.
 
     With bits the size is among them where nothing that knows bits is limited: no other objective asks for few.
     """
     costs = tuple(METRICS[name] for name in problem.limits) or (MACS,)
-    if recipe.bits and problem.limits.keys().isdisjoint(BIT_COSTS):
+    if problem.has_bits and problem.limits.keys().isdisjoint(BIT_COSTS):
         costs = (*costs, SIZE)
-    return (METRICS[recipe.proxy], *costs)
+    return (METRICS[proxy], *costs)
 
 
-def _union(recipe: Recipe, workshop: Workshop, spaces: Mapping[str, Space], bred: Mapping[str, Bred], /) -> Union:
-    """Return the spaces of all bases as one, with bits as genes where their layers may have some."""
-    both = {}
-    for name, space in spaces.items():
-        studied = workshop.bases[name]
-        if studied.base.table is not None:
-            losses = studied.study.bit_losses if recipe.strategy == "informed" else None
-            both[name] = BitSpace(space, bred[name], studied.base.table, sensitivity=losses)
-    return Union({**spaces, **both}, {**bred, **both})
+def _space(supernets: Supernets, name: str, *, is_informed: bool) -> BaseSpace:
+    """Return the space of one base: informed of what it loses, with bits as genes where its layers may have some."""
+    base, study = supernets.bases[name].base, supernets.bases[name].study
+    widths: BaseSpace = InformedSpace(base.space, study.losses) if is_informed else base.space
+    if base.table is None:
+        return widths
+    return BitSpace(base.space, widths, base.table, sensitivity=study.bit_losses if is_informed else None)
 
 
 def _arithmetic_limits(problem: Problem) -> dict[str, float]:

@@ -11,40 +11,38 @@ from ultralytics.nn.tasks import DetectionModel
 
 from evaluators.data.dataset import Sample
 from evaluators.data.images import Images
-from evaluators.metric import LOSS, MAP
-from evaluators.worker import Studied, Workshop
-from leaderboards.recipes.recipe import Recipe
-from leaderboards.recipes.strategy_keys import METHODS
-from leaderboards.runs.bases import Plan, calibration_images
-from leaderboards.runs.problem import Problem
-from leaderboards.runs.rows import finetune_recipe
+from evaluators.worker import Studied, Supernets
+from leaderboards.recipes.parts import Bases, Making, Place
+from leaderboards.runs.bases import BasePlan, calibration_images
+from leaderboards.runs.problem import Inputs, Problem
 from leaderboards.tuning.finetune import FinetuneRecipe
 from leaderboards.tuning.graft import TUNING_LR, Report, graft_recipe, make_parent
 from leaderboards.watcher import Watcher
 from search.on_tune import run_trials
-from spaces.bases.base import SAME, Base
+from spaces.bases.base import Base
 from spaces.bases.depth import drop_repeats, recover_dropped_
-from spaces.detectors.backbones.pretrained import load_pretrained, read_weight_paths
+from spaces.bases.names import SAME
+from spaces.detectors.backbones.pretrained import load_pretrained
+from spaces.detectors.backbones.weight_paths import read_weight_paths
 from spaces.detectors.detector import load_detector
 from spaces.errors import BadInput
-from spaces.importance.by_name import score_channels
+from spaces.importance.scoring import score_channels
 from spaces.networks.threads import one_thread
-from spaces.recovery.recovery import Recovery
 from spaces.study import Study, load_study, save_study, study_parent
 
 STUDY = "study.safetensors"
-PLAIN = (Recovery.NOTHING, Recovery.ADAPTIVE_BN)  # need nothing of the parent
 
 
 @dataclass(frozen=True, eq=False)
 class _Grafts:
     """What makes a grafted parent in a worker."""
 
-    recipe: Recipe
     tuning: FinetuneRecipe
     parent: DetectionModel
     samples: tuple[Sample, ...]
     folder: Path
+    weights: str | None
+    device: str
 
     def __call__(self, name: str, report: Report) -> None:
         torch.set_num_threads(1)
@@ -53,51 +51,55 @@ class _Grafts:
             name,
             self.samples,
             folder=self.folder / name,
-            tensors=_pretrained(self.recipe, name),
-            grafting=graft_recipe(self.tuning, epochs=self.recipe.graft_epochs),
+            tensors=_pretrained(self.weights, name),
+            grafting=graft_recipe(self.tuning, epochs=self.tuning.epochs),
             tuning=self.tuning,
             report=report,
-            device=self.recipe.worker_device,
+            device=self.device,
         )
 
 
-def graft_backbones(recipe: Recipe, problem: Problem, watcher: Watcher, /) -> dict[str, DetectionModel]:
-    """Return the user's network with each of the other backbones of `recipe`, grafted, by name.
+def graft_backbones(
+    bases: Bases, place: Place, inputs: Inputs, /, *, tuning: FinetuneRecipe, watcher: Watcher
+) -> dict[str, DetectionModel]:
+    """Return the user's network with each of the other backbones, grafted, by name.
 
     They are kept in the run folder and made only once.
+
+    Args:
+        tuning: how rows are fine-tuned.
 
     Raises:
         BadInput: one of them could not be made; with its error.
     """
-    folder = (recipe.folder / "bases").resolve()
-    names = [name for name in recipe.backbones if name != SAME]
+    folder = (place.folder / "bases").resolve()
+    names = [name for name in bases.backbones if name != SAME]
     missing = [name for name in names if not (folder / name / "architecture.json").exists()]
     if missing:
-        watcher.stage(f"grafting {', '.join(missing)}: {recipe.graft_epochs} epochs without labels, then as many with")
-        inputs = problem.inputs
-        rows = finetune_recipe(recipe, n_classes=len(inputs.dataset.names))
-        tuning = replace(rows, epochs=recipe.graft_epochs, lr=TUNING_LR)
+        watcher.stage(f"grafting {', '.join(missing)}: {bases.graft_epochs} epochs without labels, then as many with")
+        own = replace(tuning, epochs=bases.graft_epochs, lr=TUNING_LR)
+        task = _Grafts(own, inputs.parent, inputs.dataset.train, folder, bases.weights, place.worker_device)
         errors = run_trials(
-            _Grafts(recipe, tuning, inputs.parent, inputs.dataset.train, folder),
+            task,
             missing,
-            workers=recipe.workers,
-            storage=recipe.folder.resolve(),
+            workers=place.workers,
+            storage=place.folder.resolve(),
             on_report=watcher.on_epoch,
-            gpus=recipe.gpus_a_worker,
+            gpus=place.gpus_a_worker,
         )
         if failed := next((name for name in missing if errors[name]), None):
             raise BadInput(f"backbones: {failed} could not be grafted: {errors[failed]}")
     return {name: load_detector(folder / name)[0] for name in names}
 
 
-def make_workshop(
-    recipe: Recipe,
+def make_supernets(
+    making: Making,
     problem: Problem,
     /,
     *,
     grafted: Mapping[str, DetectionModel] | None = None,
     folder: Path | None = None,
-) -> Workshop:
+) -> Supernets:
     """Return what workers build candidates with; its calibration images are of train, outside the hold-out.
 
     Args:
@@ -112,7 +114,7 @@ def make_workshop(
 
     @cache
     def images(imgsz: int) -> Images:
-        return calibration_images(recipe, problem.inputs.holdout, imgsz=imgsz)
+        return calibration_images(problem.inputs.holdout, making.calibration_images, seed=making.seed, imgsz=imgsz)
 
     studied: dict[str, Studied] = {}
     for plan in problem.plans:
@@ -122,13 +124,13 @@ def make_workshop(
         if plan.dropped:
             network = _shallow(plan, network, calibration.tensor(), studied[str(replace(plan.name, dropped=0))].study)
         base = replace(base, network=network)
-        studied[base.name] = Studied(base, calibration, study_base(recipe, base, calibration.tensor(), folder))
-    return Workshop(
-        problem.inputs.parent, studied, recipe.recovery, precision=recipe.precision, device=problem.inputs.device
+        studied[base.name] = Studied(base, calibration, study_base(making, base, calibration.tensor(), folder=folder))
+    return Supernets(
+        problem.inputs.parent, studied, making.recovery, precision=making.dtype, device=problem.inputs.device
     )
 
 
-def _shallow(plan: Plan, network: DetectionModel, images: Tensor, study: Study) -> DetectionModel:
+def _shallow(plan: BasePlan, network: DetectionModel, images: Tensor, study: Study) -> DetectionModel:
     """Return `network` without the repeats that `plan` leaves out, brought as near to it as least squares can."""
     shallow = drop_repeats(network, plan.dropped)
     places = {name: torch.from_numpy(index) for name, index in study.places.items()}
@@ -137,40 +139,40 @@ def _shallow(plan: Plan, network: DetectionModel, images: Tensor, study: Study) 
     return shallow
 
 
-def study_base(recipe: Recipe, base: Base, images: Tensor, folder: Path | None) -> Study:
+def study_base(making: Making, base: Base, images: Tensor, /, *, folder: Path | None) -> Study:
     """Return the study of `base` on `images`, as `folder` keeps it; of scores alone if nothing of the run reads more.
 
     Raises:
         BadInput: its network computes NaN or infinity.
     """
-    if recipe.strategy in METHODS and recipe.recovery in PLAIN and recipe.proxy in (LOSS.name, MAP.name):
-        scores = score_channels(base.network, base.graph, images, importance=recipe.importance, seed=recipe.seed)
+    if not making.needs_losses:
+        scores = score_channels(base.network, base.graph, images, importance=making.importance, seed=making.seed)
         return Study(scores, losses=(), places={}, sensitivity={})
     path = None if folder is None else _path(folder, base.name)
     study = None if path is None else load_study(path, base.graph, table=base.table)
     if study is None:
-        study = _study_network(recipe, base, images)
+        study = _study_network(making, base, images)
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
             save_study(study, path)
     return study
 
 
-def _study_network(recipe: Recipe, base: Base, images: Tensor) -> Study:
+def _study_network(making: Making, base: Base, images: Tensor) -> Study:
     try:
         return study_parent(
-            base.network, base.graph, images, importance=recipe.importance, seed=recipe.seed, table=base.table
+            base.network, base.graph, images, importance=making.importance, seed=making.seed, table=base.table
         )
     except FloatingPointError as error:
-        raise BadInput(f"weights {recipe.weights!r} fail on the calibration images: {error}") from error
+        raise BadInput(f"weights fail on the calibration images, as base {base.name}: {error}") from error
 
 
 def _path(folder: Path, base: str) -> Path:
     return folder / STUDY if base == SAME else folder / "bases" / f"{base}.{STUDY}"
 
 
-def _pretrained(recipe: Recipe, name: str) -> Mapping[str, Tensor] | None:
-    if recipe.backbone_weights is None:
+def _pretrained(weights: str | None, name: str) -> Mapping[str, Tensor] | None:
+    if weights is None:
         return None
-    paths = read_weight_paths(recipe.backbone_weights)
+    paths = read_weight_paths(weights)
     return load_pretrained(name, paths[name]) if name in paths else None

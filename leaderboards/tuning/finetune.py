@@ -12,6 +12,7 @@ from ultralytics.utils import DEFAULT_CFG_DICT, IterableSimpleNamespace
 
 from evaluators.data.dataset import Sample
 from evaluators.proxies.distill import distillation_loss
+from leaderboards.recipes.parts import Tuning
 from leaderboards.tuning.training import TrainingRecipe, train
 from spaces.cutting.masks import hold_zeros_
 
@@ -37,6 +38,20 @@ def default_lr(n_classes: int, /) -> float:
     Source: Ultralytics' trainer, optimizer=auto: 0.002 x 5 / (4 + classes), 1.2e-4 for COCO's 80.
     """
     return min(HIGHEST_LR, round(0.01 / (4 + n_classes), 6))
+
+
+def finetune_recipe(tuning: Tuning, /, *, n_classes: int) -> FinetuneRecipe:
+    """Return how every row of a run is fine-tuned."""
+    return FinetuneRecipe(
+        epochs=tuning.epochs,
+        imgsz=tuning.imgsz,
+        batch=tuning.batch,
+        lr=default_lr(n_classes) if tuning.lr is None else tuning.lr,
+        distill=tuning.distill,
+        flip=tuning.flip,
+        mosaic=tuning.mosaic,
+        seed=tuning.seed,
+    )
 
 
 def finetune(

@@ -14,32 +14,33 @@ from numpy.typing import NDArray
 from ultralytics.nn.tasks import DetectionModel
 
 from evaluators.accuracy.average_precision import tally
-from evaluators.accuracy.detection import coco_map, detections, predict
+from evaluators.accuracy.detection import CocoMap, coco_map, detections, predict
 from evaluators.accuracy.layer_noise import unrounded, worst_layers
 from evaluators.accuracy.resampled_map import save_tally
 from evaluators.data.dataset import Sample
 from evaluators.data.images import Images, load_images
-from evaluators.runtimes.onnx_runtime import OnnxDetector, export_int8, export_onnx
-from evaluators.worker import Studied, Workshop
-from leaderboards.choice import FILES, Precision
+from evaluators.runtimes.by_name import DEFAULT
+from evaluators.runtimes.precision import Precision
+from evaluators.runtimes.runtime import Exported, Runtime, load_runtime
+from evaluators.worker import Studied, Supernets
 from leaderboards.entry import PARENT
 from leaderboards.files.export import compare, opens_in_ultralytics, save_pt
-from leaderboards.files.quantized_export import export_quantized
 from leaderboards.run_folder import TALLY
+from leaderboards.tuning.detection import measure_detection, parent_threshold
 from leaderboards.tuning.finetune import FinetuneRecipe, finetune
-from leaderboards.tuning.heats import HEATS, load_heat
-from leaderboards.tuning.judgement import judge, parent_threshold
-from leaderboards.tuning.purse import Spent
+from leaderboards.tuning.halving import Spent
+from leaderboards.tuning.rungs import RUNGS, load_rung
 from spaces.bits.layer_bits import from_picks
 from spaces.bits.quantized import bits_mean, plain, quantized_layers
 from spaces.candidate import Candidate
-from spaces.cutting.masks import bytes_saved, mask_of, share_of_zeros
+from spaces.cutting.mask import mask_of
+from spaces.cutting.masks import bytes_saved, share_of_zeros
 from spaces.detectors.detector import save_detector
 from spaces.files import write_atomic
 
 MEASURED = "measured.json"
-FP32, INT8 = FILES[Precision.FP32], FILES[Precision.INT8]
 N_COMPARED = 4
+EXACT = 1e-3  # of the largest output: nearer than that a file finds what the network does
 N_LISTENED = 16  # images that layers are compared on
 THRESHOLD = "threshold.json"
 STAGES = ("finetune.pt", "qat.pt")  # the checkpoints of a row that is not finished
@@ -54,7 +55,8 @@ class Finishing:
         train: what fine-tuning reads.
         val: the sealed split; only a finished row is measured on it.
         folder: the rows' files go to `folder/<id>/`.
-        spent: what each row has had of the purse; without one, rows are fine-tuned here.
+        runtimes: the names of those that each row gets files for, the default one first.
+        spent: what each row has had of an epoch budget; without one, rows are fine-tuned here.
     """
 
     recipe: FinetuneRecipe
@@ -63,11 +65,12 @@ class Finishing:
     val: tuple[Sample, ...]
     folder: Path
     device: str
+    runtimes: tuple[str, ...] = (DEFAULT,)
     spent: Mapping[str, Spent] = field(default_factory=dict)
 
 
 def finish_row(
-    workshop: Workshop,
+    supernets: Supernets,
     finishing: Finishing,
     candidates: Mapping[str, Candidate],
     row: str,
@@ -83,48 +86,49 @@ def finish_row(
         return
     started = time.monotonic()
     candidate = candidates[row]
-    studied = workshop.of(candidate)
+    studied = supernets.of(candidate)
     if row == PARENT:
         finishing = replace(finishing, recipe=replace(finishing.recipe, epochs=0))
-    model = _made(workshop, finishing, candidate, folder, report)
+    model = _made(supernets, finishing, candidate, folder, report)
     threshold = parent_threshold(
-        workshop.parent,
+        supernets.parent,
         finishing.val,
         finishing.folder / PARENT / THRESHOLD,
-        imgsz=workshop.same.base.imgsz,
+        imgsz=supernets.same.base.imgsz,
         device=finishing.device,
     )
-    execution = _write_files(model, folder, candidate=candidate, studied=studied)
+    runtimes = [load_runtime(name) for name in finishing.runtimes]
+    written = _write_files(model, folder, runtimes, candidate=candidate, studied=studied)
     val, costs = load_images(finishing.val, imgsz=studied.base.imgsz), studied.base.costs(candidate)
-    measured = _measure_files(model, folder, val, device=finishing.device, threshold=threshold, execution=execution)
+    measured = _measure(model, folder, val, written, device=finishing.device, threshold=threshold)
     measured |= {"gflops": 2 * costs["macs_g"], "bops_g": costs.get("bops_g")}
-    measured |= _sparsity(model, folder / FP32) if mask_of(candidate) else {}
+    measured |= _sparsity(model, size_of(folder / written[0][1].file)) if mask_of(candidate) else {}
     spent = finishing.spent.get(row, Spent(0, finishing.recipe.epochs, 0.0))
     measured["epochs"] = spent.epochs
     measured["seconds"] = spent.seconds + time.monotonic() - started
     write_atomic(folder / MEASURED, json.dumps(measured))
     for stage in STAGES:
         (folder / stage).unlink(missing_ok=True)
-    shutil.rmtree(folder / HEATS, ignore_errors=True)
+    shutil.rmtree(folder / RUNGS, ignore_errors=True)
 
 
 def _made(
-    workshop: Workshop,
+    supernets: Supernets,
     finishing: Finishing,
     candidate: Candidate,
     folder: Path,
     report: Callable[[Mapping[str, float]], None],
 ) -> DetectionModel:
     """Return the network of `candidate`, fine-tuned in float and then, if it has bits, on these."""
-    studied = workshop.of(candidate)
+    studied = supernets.of(candidate)
     builder = studied.builder(finishing.device)
     imgsz, is_masked = studied.base.imgsz, mask_of(candidate) is not None
-    tune = partial(_tuned, workshop.parent, finishing, imgsz=imgsz, keep_zeros=is_masked, report=report)
+    tune = partial(_tuned, supernets.parent, finishing, imgsz=imgsz, keep_zeros=is_masked, report=report)
     finetuning, qat = (folder / stage for stage in STAGES)
     if had := finishing.spent.get(folder.name):
-        model = load_heat(folder, had.heat)
+        model = load_rung(folder, had.rung)
     else:
-        model = tune(builder.float_network(candidate, workshop.recovery), finishing.recipe, checkpoint=finetuning)
+        model = tune(builder.float_network(candidate, supernets.recovery), finishing.recipe, checkpoint=finetuning)
     allocation = from_picks(candidate.picks)
     if not allocation:
         return model
@@ -157,52 +161,109 @@ def _tuned(
     )
 
 
-def _write_files(model: DetectionModel, folder: Path, /, *, candidate: Candidate, studied: Studied) -> str | None:
-    """Write every file of a row; return how its INT8 file is computed if the row has bits."""
+def _write_files(
+    model: DetectionModel, folder: Path, runtimes: Sequence[Runtime], /, *, candidate: Candidate, studied: Studied
+) -> list[tuple[Runtime, Exported]]:
+    """Write every file of a row; return those that are deployed, by the runtime that computes them."""
     imgsz = studied.base.imgsz
     save_detector(model, folder, candidate=candidate)
-    unbound = plain(model)  # its weights lie on their grids, what it reads is float
     if opens_in_ultralytics(model):
-        save_pt(unbound, folder / "model.pt", imgsz=imgsz)
-    onnx = export_onnx(unbound, folder / FP32, imgsz=imgsz)
-    return _write_int8(model, onnx, folder / INT8, [batch.numpy() for batch in studied.calibration.batches(16)])
+        save_pt(plain(model), folder / "model.pt", imgsz=imgsz)
+    calibration = [batch.numpy() for batch in studied.calibration.batches(16)]
+    return [
+        (runtime, exported)
+        for runtime in runtimes
+        for exported in runtime.export(model, folder, imgsz=imgsz, calibration=calibration)
+    ]
 
 
-def _measure_files(
-    model: DetectionModel, folder: Path, val: Images, /, *, device: str, threshold: float, execution: str | None
+@dataclass(frozen=True, eq=False)
+class _Files:
+    """What measures the files of one row.
+
+    Attributes:
+        threshold: the parent's.
+        quality: of the row's own network.
+    """
+
+    model: DetectionModel
+    folder: Path
+    val: Images
+    threshold: float
+    quality: CocoMap
+
+    def measured(self, written: Sequence[tuple[Runtime, Exported]]) -> list[dict[str, object]]:
+        """Return what is measured of the deployed files, latency apart, the one that the row stands for first.
+
+        The exact file of a network of few bits holds its rounded weights and not its bits, so it is none of them.
+        """
+        has_bits = bool(quantized_layers(self.model))
+        errors = {
+            runtime.name: self._error(runtime, exported)
+            for runtime, exported in written
+            if exported.precision is Precision.FP32
+        }
+        return [
+            self._file(runtime, exported, error=errors.get(runtime.name))
+            for runtime, exported in written
+            if not (has_bits and exported.precision is Precision.FP32)
+        ]
+
+    def detection(self, found: Sequence[NDArray[np.float32]], quality: CocoMap) -> dict[str, object]:
+        """Return what mAP does not tell of what one file has `found`."""
+        return asdict(measure_detection(found, self.val, quality, names=self.model.names, threshold=self.threshold))
+
+    def _error(self, runtime: Runtime, exported: Exported) -> float:
+        file = runtime.open(self.folder / exported.file, threads=1)
+        return compare(plain(self.model), file, next(self.val.batches(N_COMPARED)).numpy())
+
+    def _file(self, runtime: Runtime, exported: Exported, *, error: float | None) -> dict[str, object]:
+        path = self.folder / exported.file
+        facts = {
+            "runtime": runtime.name,
+            "precision": exported.precision.value,
+            "file": exported.file,
+            "size_mb": size_of(path) / 1e6,
+            "error": error if exported.precision is Precision.FP32 or exported.execution else None,
+            "execution": exported.execution,
+        }
+        if exported.precision is Precision.FP32 and error is not None and error <= EXACT:
+            return {**facts, "map50_95": self.quality.map50_95}  # the network's own, to float precision
+        network = runtime.open(path, threads=torch.get_num_threads())
+        found = [boxes for part in self.val.parts(16) for boxes in detections(network(part.tensor()), part)]
+        quality = coco_map(found, self.val)
+        return {**facts, "map50_95": quality.map50_95, "detection": self.detection(found, quality)}
+
+
+def size_of(path: Path, /) -> int:
+    """Return the bytes of a file, or of all files of a folder that counts as one."""
+    return path.stat().st_size if path.is_file() else sum(part.stat().st_size for part in path.rglob("*"))
+
+
+def _measure(
+    model: DetectionModel,
+    folder: Path,
+    val: Images,
+    written: Sequence[tuple[Runtime, Exported]],
+    *,
+    device: str,
+    threshold: float,
 ) -> dict[str, object]:
-    """Return what is measured of the files of a row, latency apart; `threshold` is the parent's."""
+    """Return what is measured of a row, latency apart; `threshold` is the parent's."""
     found = predict(model.to(device), val)
     model.cpu()
-    int8_found = _predict_onnx(folder / INT8, val)
     save_tally(tally(found, val), folder / TALLY)
-    quality, int8_quality = coco_map(found, val), coco_map(int8_found, val)
-    unbound = plain(model)
-    deployed = folder / (FP32 if execution is None else INT8)
+    quality = coco_map(found, val)
+    files = _Files(model, folder, val, threshold, quality)
     return {
         "map50_95": quality.map50_95,
         "map50": quality.map50,
-        "params_m": sum(parameter.numel() for parameter in unbound.parameters()) / 1e6,
-        "size_mb": deployed.stat().st_size / 1e6,
-        "int8_map50_95": int8_quality.map50_95,
-        "int8_size_mb": (folder / INT8).stat().st_size / 1e6,
-        "onnx_error": compare(unbound, folder / FP32, next(val.batches(N_COMPARED)).numpy()),
+        "params_m": sum(parameter.numel() for parameter in plain(model).parameters()) / 1e6,
         "bits_mean": bits_mean(model),
-        "judged": asdict(judge(found, val, quality, names=model.names, threshold=threshold)),
-        "int8_judged": asdict(judge(int8_found, val, int8_quality, names=model.names, threshold=threshold)),
-        "int8_execution": execution,
+        "detection": files.detection(found, quality),
+        "files": files.measured(written),
         "worst_layers": _worst_layers(model, val),
     }
-
-
-def _write_int8(
-    model: DetectionModel, onnx: Path, path: Path, calibration: Sequence[NDArray[np.float32]]
-) -> str | None:
-    """Write the INT8 file of a row: of its own integers if it has bits, and then return how these are computed."""
-    if not quantized_layers(model):
-        export_int8(onnx, path, calibration)
-        return None
-    return export_quantized(model, onnx, path, calibration=calibration).sentence()
 
 
 def _worst_layers(model: DetectionModel, val: Images) -> dict[str, float] | None:
@@ -212,12 +273,6 @@ def _worst_layers(model: DetectionModel, val: Images) -> dict[str, float] | None
     return worst_layers(model, unrounded(model), next(val.parts(N_LISTENED)))
 
 
-def _sparsity(model: DetectionModel, onnx: Path) -> dict[str, float]:
-    """Return what the zeros of a masked network are, and would be, worth."""
-    sparse_size = onnx.stat().st_size - bytes_saved(model)
-    return {"zeros": share_of_zeros(model), "sparse_size_mb": sparse_size / 1e6}
-
-
-def _predict_onnx(path: Path, images: Images) -> list[NDArray[np.float32]]:
-    network = OnnxDetector(path, threads=torch.get_num_threads())
-    return [found for part in images.parts(16) for found in detections(network(part.tensor()), part)]
+def _sparsity(model: DetectionModel, size: int) -> dict[str, float]:
+    """Return what the zeros of a masked network are, and would be, worth; its exact file has `size` bytes."""
+    return {"zeros": share_of_zeros(model), "sparse_size_mb": (size - bytes_saved(model)) / 1e6}

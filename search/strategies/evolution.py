@@ -15,9 +15,10 @@ from evaluators.metric import Metric
 from evaluators.result import Result, Status
 from search.pareto import crowding, losses, rank
 from search.strategies.random_search import draw_new, spread_limits
+from search.strategy import SearchSetup
 from spaces.candidate import Candidate
 from spaces.errors import BadInput
-from spaces.searchable import Breeding
+from spaces.searchable import SearchSpace
 
 DIVERSITY = 0.8  # the widest spread of widths in the first generation, of which each draw takes a random share
 
@@ -55,7 +56,7 @@ class NSGA2:
 
     def __init__(
         self,
-        space: Breeding,
+        space: SearchSpace,
         limits: Mapping[str, float],
         objectives: tuple[Metric, ...],
         *,
@@ -108,6 +109,11 @@ class NSGA2:
     def _tournament(self, rng: np.random.Generator) -> Candidate:
         """Return the better of two random parents; they lie in order, so it is the one that lies first."""
         return self._parents[int(rng.integers(len(self._parents), size=2).min())]
+
+
+def from_setup(setup: SearchSetup, /) -> NSGA2:
+    """Return the strategy of `setup`."""
+    return NSGA2(setup.space, setup.limits, setup.objectives, budget=setup.budget, spread=setup.spread)
 
 
 def fitness(results: Sequence[Result], objectives: Sequence[Metric], /, *, budget: Budget) -> list[Fitness]:

@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from evaluators.result import Result
+from search.strategy import SearchSetup
 from spaces.candidate import Candidate
 from spaces.errors import BadInput, OutOfReach
-from spaces.searchable import Sampled
+from spaces.searchable import SearchSpace
 
 TRIES = 100  # draws after which a repeated candidate is accepted: the space may hold no other
 ON_LIMITS = 0.5  # of the proposals of a search for a front: whoever has a budget wants the best that uses it up
@@ -27,7 +28,7 @@ class RandomSearch:
 
     generation = 1_000_000  # no draw depends on a result
 
-    def __init__(self, space: Sampled, limits: Mapping[str, float], *, spread: float = 1.0) -> None:
+    def __init__(self, space: SearchSpace, limits: Mapping[str, float], *, spread: float = 1.0) -> None:
         if not 0 < spread <= 1:
             raise BadInput(f"spread must be in (0, 1], got {spread}")
         self._space = space
@@ -50,8 +51,13 @@ class RandomSearch:
         return self._space.sample(rng, limits=spread_limits(self._space, rng, limits=self._limits, spread=self._spread))
 
 
+def from_setup(setup: SearchSetup, /) -> RandomSearch:
+    """Return the strategy of `setup`."""
+    return RandomSearch(setup.space, setup.limits)
+
+
 def spread_limits(
-    space: Sampled, rng: np.random.Generator, /, *, limits: Mapping[str, float], spread: float
+    space: SearchSpace, rng: np.random.Generator, /, *, limits: Mapping[str, float], spread: float
 ) -> Mapping[str, float]:
     """Return `limits`, or half of the time `limits` times a factor that is log-uniform in (spread, 1].
 

@@ -18,9 +18,10 @@ from evaluators.budget import Budget
 from evaluators.metric import Metric
 from evaluators.result import Result, Status
 from search.strategies.random_search import draw_new, spread_limits
+from search.strategy import SearchSetup
 from spaces.candidate import Candidate
 from spaces.errors import BadInput, OutOfReach
-from spaces.searchable import Repairing, Widths
+from spaces.searchable import BaseSpace, SearchSpace
 
 BASE = "base"
 DIVERSITY = 0.8  # as the first generation of evolution
@@ -36,7 +37,7 @@ class TPE:
     Args:
         limits: upper limits on the space's own costs, which every proposal meets.
         objectives: what is traded off; every DONE result must have their readings.
-        widths: the bases of `space` by name.
+        bases: the bases of `space` by name.
         budget: all limits, also on what is measured, which become constraints. By default `limits`.
         spread: the first candidates' lowest budget as a fraction of the limits, in (0, 1].
 
@@ -50,11 +51,11 @@ class TPE:
 
     def __init__(
         self,
-        space: Repairing,
+        space: SearchSpace,
         limits: Mapping[str, float],
         objectives: Sequence[Metric],
         *,
-        widths: Mapping[str, Widths],
+        bases: Mapping[str, BaseSpace],
         budget: Budget | None = None,
         spread: float = 0.5,
     ) -> None:
@@ -65,8 +66,8 @@ class TPE:
         self._objectives = objectives
         self._budget = Budget(limits) if budget is None else budget
         self._spread = spread
-        self._widths = _reaching(widths, limits)
-        self._distributions = _distributions(self._widths)
+        self._bases = _reaching(bases, limits)
+        self._distributions = _distributions(self._bases)
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._study = optuna.create_study(directions=["minimize"] * len(objectives))
         self._n_told = 0
@@ -106,9 +107,9 @@ class TPE:
             limits = spread_limits(self._space, rng, limits=self._limits, spread=self._spread)
             candidate = self._space.sample(rng, limits=limits, diversity=diversity)
         else:
-            base = str(proposed.get(BASE, next(iter(self._widths))))
+            base = str(proposed.get(BASE, next(iter(self._bases))))
             shares = {name: float(value) for name, value in proposed.items() if name != BASE}
-            drawn = self._widths[base].adopt(shares)
+            drawn = self._bases[base].adopt(shares)
             candidate = self._space.cross(drawn, drawn, rng, limits=self._limits)
         self._points[candidate] = self._point(candidate, proposed)
         return candidate
@@ -122,9 +123,7 @@ class TPE:
 
     def _point(self, candidate: Candidate, proposed: Point) -> Point:
         """Return `candidate` as TPE sees it; a block that its base lacks stays where it was proposed."""
-        own = {
-            name: share for name, share in self._widths[candidate.base].shares(candidate).items() if name in proposed
-        }
+        own = {name: share for name, share in self._bases[candidate.base].shares(candidate).items() if name in proposed}
         return {**proposed, **own, **({BASE: candidate.base} if BASE in proposed else {})}
 
     def _told(self, result: Result) -> optuna.trial.FrozenTrial:
@@ -142,10 +141,22 @@ class TPE:
         )
 
 
-def _reaching(widths: Mapping[str, Widths], limits: Mapping[str, float]) -> dict[str, Widths]:
-    """Return those of `widths` that can meet `limits`."""
-    reaching: dict[str, Widths] = {}
-    for name, each in widths.items():
+def from_setup(setup: SearchSetup, /) -> TPE:
+    """Return the strategy of `setup`."""
+    return TPE(
+        setup.space,
+        setup.limits,
+        setup.objectives,
+        bases=setup.bases,
+        budget=setup.budget,
+        spread=setup.spread,
+    )
+
+
+def _reaching(bases: Mapping[str, BaseSpace], limits: Mapping[str, float]) -> dict[str, BaseSpace]:
+    """Return those of `bases` that can meet `limits`."""
+    reaching: dict[str, BaseSpace] = {}
+    for name, each in bases.items():
         try:
             each.check(limits)
             reaching[name] = each
@@ -156,11 +167,11 @@ def _reaching(widths: Mapping[str, Widths], limits: Mapping[str, float]) -> dict
     return reaching
 
 
-def _distributions(widths: Mapping[str, Widths]) -> dict[str, BaseDistribution]:
+def _distributions(bases: Mapping[str, BaseSpace]) -> dict[str, BaseDistribution]:
     lowest: dict[str, float] = {}
-    for each in widths.values():
+    for each in bases.values():
         for gene in each.genes:
             if len(gene.options) > 1:
                 lowest[gene.name] = min(gene.options[0] / gene.size, lowest.get(gene.name, 1.0))
     shares: dict[str, BaseDistribution] = {name: FloatDistribution(low, 1.0) for name, low in lowest.items()}
-    return {**({BASE: CategoricalDistribution(tuple(widths))} if len(widths) > 1 else {}), **shares}
+    return {**({BASE: CategoricalDistribution(tuple(bases))} if len(bases) > 1 else {}), **shares}

@@ -6,9 +6,10 @@ import numpy as np
 
 from evaluators.result import Result
 from search.strategies.random_search import draw_new
+from search.strategy import SearchSetup
 from spaces.candidate import Candidate
 from spaces.errors import BadInput, OutOfReach
-from spaces.searchable import Sampled
+from spaces.searchable import SearchSpace
 
 
 class UniformSearch:
@@ -27,7 +28,7 @@ class UniformSearch:
 
     generation = 1_000_000  # no draw depends on a result
 
-    def __init__(self, space: Sampled, limits: Mapping[str, float], *, spread: float = 0.5) -> None:
+    def __init__(self, space: SearchSpace, limits: Mapping[str, float], *, spread: float = 0.5) -> None:
         if not 0 < spread <= 1:
             raise BadInput(f"spread must be in (0, 1], got {spread}")
         self._space = space
@@ -55,6 +56,11 @@ class UniformSearch:
             return self._space.sample(rng, limits=scaled, diversity=0.0)
         except OutOfReach:
             return self._space.sample(rng, limits=self._limits, diversity=0.0)
+
+
+def from_setup(setup: SearchSetup, /) -> UniformSearch:
+    """Return the strategy of `setup`."""
+    return UniformSearch(setup.space, setup.limits, spread=setup.spread)
 
 
 def evenly(index: int, /) -> float:

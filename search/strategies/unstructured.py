@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from evaluators.result import Result
+from search.strategy import SearchSetup
 from spaces.candidate import Candidate
 
 
@@ -25,3 +26,9 @@ class Unstructured:
 
     def tell(self, results: Sequence[Result], /) -> None:
         """Learn nothing."""
+
+
+def from_setup(setup: SearchSetup, /) -> Unstructured:
+    """Return the control of `setup`, which fixes one candidate."""
+    (candidate,) = setup.fixed
+    return Unstructured(candidate)

@@ -7,7 +7,6 @@ good what it can. The result is described by its own yaml, so it is saved, loade
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
 import torch
 from torch import Tensor
@@ -20,13 +19,6 @@ from spaces.candidate import Candidate
 from spaces.detectors.detector import Architecture, build_detector
 from spaces.errors import BadInput
 from spaces.recovery.reconstruction import Reference, observe, reconstruct_
-
-
-class DepthImportance(StrEnum):
-    """What tells which repeats are the least missed."""
-
-    CHANGE = "change"
-    KERNEL_GAMMA = "kernel_gamma"
 
 
 @dataclass(frozen=True, order=True)

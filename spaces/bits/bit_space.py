@@ -13,8 +13,8 @@ from spaces.bits.bit_steps import LEAST, Bids, Flags, narrowed, priced, widened
 from spaces.bits.layer_bits import BIT_COSTS, FLOAT_BITS, BitTable, Choice, from_picks, to_picks
 from spaces.candidate import Candidate
 from spaces.errors import BadInput, OutOfReach
-from spaces.searchable import Bred
-from spaces.space import TOLERANCE, Floats, Keep, Space
+from spaces.searchable import SearchSpace
+from spaces.space import TOLERANCE, Floats, Gene, Keep, Space
 
 RATE = 0.1  # of the layers' bits that a mutation redraws
 DRIFT = 0.2  # standard deviation of the logarithm by which a mutant's bits and widths trade limits with each other
@@ -42,7 +42,9 @@ class BitSpace:
         sensitivity: (n_layers, n_options) what each option of `table` loses; without it bits are drawn at random.
     """
 
-    def __init__(self, space: Space, bred: Bred, table: BitTable, /, *, sensitivity: Floats | None = None) -> None:
+    def __init__(
+        self, space: Space, bred: SearchSpace, table: BitTable, /, *, sensitivity: Floats | None = None
+    ) -> None:
         self._space = space
         self._bred = bred
         self._table = table
@@ -53,6 +55,11 @@ class BitSpace:
         self._floor = self._as_float(space.decode(space.narrowest))
         self._fixed = table.fixed()
         self._is_cut = space.log10_size() > 0
+
+    @property
+    def genes(self) -> tuple[Gene, ...]:
+        """The blocks and the counts that each may keep; bits are no part of them."""
+        return self._space.genes
 
     @property
     def leanest(self) -> Candidate:

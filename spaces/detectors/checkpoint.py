@@ -1,7 +1,7 @@
 """What a `.pt` file holds, without ever running what it says.
 
 The weights-only unpickler of torch builds nothing that its allow-list does not name. For files of Ultralytics the list
-is theirs; for files of the original YOLOv5 see `spaces.yolov5.legacy`.
+is theirs; for files of the original YOLOv5 see `spaces.detectors.yolov5.legacy`.
 """
 
 import json

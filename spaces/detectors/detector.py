@@ -29,6 +29,7 @@ from spaces.candidate import Candidate
 from spaces.cutting.subnet import install
 from spaces.detectors.backbones.swap import BACKBONE_NAME, swap_backbone
 from spaces.detectors.checkpoint import MAX_JSON, check_archive, read_ultralytics
+from spaces.detectors.weights_file import check_weights_file, is_folder_of_ours
 from spaces.detectors.yolov5.detector import LAYERS, AnchorDetector
 from spaces.detectors.yolov5.legacy import is_legacy, read_legacy
 from spaces.detectors.yolov5.spec import read_spec
@@ -46,7 +47,7 @@ class Architecture:
     """What a network is apart from its tensors.
 
     Attributes:
-        yaml: the Ultralytics model description: backbone, head, scale; or with anchors, one of `spaces.yolov5.spec`.
+        yaml: the Ultralytics model description: backbone, head, scale; or with anchors, one of `yolov5.spec`.
         names: the classes in the order of their ids.
         candidate: which sub-network of its parent it is.
         bits: of its layers, by name; a network that has any has no BatchNorm.
@@ -121,16 +122,9 @@ def load_detector(path: Path, /) -> tuple[DetectionModel, Architecture]:
     Raises:
         BadInput: missing, damaged, of another kind or task, or not loadable without running foreign code.
     """
-    try:
-        is_there = path.exists()
-    except OSError as error:
-        raise BadInput(f"weights: {str(path)[:60]!r}... cannot be read: {error.strerror}") from error
-    if not is_there:
-        raise BadInput(f"weights: {str(path)!r} not found (nothing is downloaded)")
-    if path.is_dir() or path.name in ("architecture.json", "model.safetensors"):
+    check_weights_file(path)
+    if is_folder_of_ours(path):
         return _load_folder(path if path.is_dir() else path.parent)
-    if path.suffix != ".pt":
-        raise BadInput(f"weights: {str(path)!r} must be a .pt of Ultralytics or YOLOv5, or a folder of ours")
     check_archive(path)
     checkpoint = read_legacy(path) if is_legacy(path) else read_ultralytics(path)
     record = {"yaml": checkpoint.yaml, "names": list(checkpoint.names)}

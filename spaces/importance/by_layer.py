@@ -7,6 +7,7 @@ say: slimming keeps a channel that any of them wants, Pruned-YOLO counts their s
 from collections.abc import Callable, Mapping
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -14,6 +15,8 @@ from spaces.channels.graph import ChannelGraph, Use
 from spaces.errors import BadInput
 from spaces.importance.from_weights import kernel_scales, scales
 from spaces.importance.scores import Scores
+
+SIDE = 64  # of an image that only shows which BatchNorm follows which convolution
 
 LayerScores = tuple[NDArray[np.float64], ...]  # for each block (n_layers, parts * size), NaN: the layer has no such
 
@@ -27,16 +30,13 @@ def gammas(parent: nn.Module, graph: ChannelGraph, /) -> LayerScores:
     return _collect(scales(parent.state_dict(), graph), graph, "gamma")
 
 
-def kernel_gammas(parent: nn.Module, graph: ChannelGraph, image: Tensor, /) -> LayerScores:
-    """Return Pruned-YOLO's score, as `spaces.weight_scores.kernel_gamma` does, not added up.
-
-    Args:
-        image: any, (1, 3, H, W).
+def kernel_gammas(parent: nn.Module, graph: ChannelGraph, /) -> LayerScores:
+    """Return Pruned-YOLO's score, as `from_weights.kernel_gamma` does, not added up.
 
     Raises:
         BadInput: a channel without BatchNorm.
     """
-    return _collect(kernel_scales(parent, image), graph, "kernel_gamma")
+    return _collect(kernel_scales(parent, torch.zeros(1, 3, SIDE, SIDE)), graph, "kernel_gamma")
 
 
 def filter_means(parent: nn.Module, graph: ChannelGraph, /) -> LayerScores:

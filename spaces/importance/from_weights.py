@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from spaces.activations.patches import removed_after
 from spaces.channels.graph import ChannelGraph, Use
 from spaces.errors import BadInput
-from spaces.importance.scores import Scores, collect
+from spaces.importance.scores import Scores, Subject, collect
 
 KERNEL_FACTOR = 10.0  # of Pruned-YOLO's published code
 
@@ -26,24 +26,30 @@ def l1(tensors: Mapping[str, Tensor], graph: ChannelGraph, /) -> Scores:
     return _of_filters(tensors, graph, lambda filters: filters.abs().sum(1))
 
 
-def l2(tensors: Mapping[str, Tensor], graph: ChannelGraph, /) -> Scores:
+def l1_of(subject: Subject, /) -> Scores:
+    """Return `l1` of the parent's filters."""
+    return l1(subject.parent.state_dict(), subject.graph)
+
+
+def l2(subject: Subject, /) -> Scores:
     """Return the L2 norm of the filters that make each channel.
 
     Source: He 2018, Soft filter pruning (arXiv:1808.06866).
     """
-    return _of_filters(tensors, graph, lambda filters: filters.norm(dim=1))
+    return _of_filters(subject.parent.state_dict(), subject.graph, lambda filters: filters.norm(dim=1))
 
 
-def fpgm(tensors: Mapping[str, Tensor], graph: ChannelGraph, /) -> Scores:
+def fpgm(subject: Subject, /) -> Scores:
     """Return how far the filters that make each channel are from all others of their layer, summed distances.
 
     The filter nearest to the geometric median tells least that the others do not.
     Source: He 2019, Filter pruning via geometric median (arXiv:1811.00250), equation 8.
     """
-    return _of_filters(tensors, graph, lambda filters: torch.cdist(filters, filters).sum(1))
+    tensors = subject.parent.state_dict()
+    return _of_filters(tensors, subject.graph, lambda filters: torch.cdist(filters, filters).sum(1))
 
 
-def gamma(tensors: Mapping[str, Tensor], graph: ChannelGraph, /) -> Scores:
+def gamma(subject: Subject, /) -> Scores:
     """Return the absolute BatchNorm scale of each channel.
 
     Source: Liu 2017, Network slimming (arXiv:1708.06519).
@@ -51,7 +57,7 @@ def gamma(tensors: Mapping[str, Tensor], graph: ChannelGraph, /) -> Scores:
     Raises:
         BadInput: a channel without BatchNorm.
     """
-    return _of_scales(scales(tensors, graph), graph, "gamma")
+    return _of_scales(scales(subject.parent.state_dict(), subject.graph), subject.graph, "gamma")
 
 
 def scales(tensors: Mapping[str, Tensor], graph: ChannelGraph, /) -> dict[Use, Tensor]:
@@ -59,22 +65,23 @@ def scales(tensors: Mapping[str, Tensor], graph: ChannelGraph, /) -> dict[Use, T
     return {(name, 0): tensors[name].detach().abs() for name in sorted(graph.scales)}
 
 
-def kernel_gamma(parent: nn.Module, graph: ChannelGraph, image: Tensor, /) -> Scores:
+def kernel_gamma(subject: Subject, /) -> Scores:
     """Return Pruned-YOLO's score, 10 x mean |W| of a channel's filter x its absolute BatchNorm scale.
 
     Source: Zhang 2022, Pruned-YOLO: learning efficient object detector using model pruning, "weighting by kernel".
 
-    Args:
-        image: any, (1, 3, H, W); it shows which BatchNorm follows which convolution.
-
     Raises:
         BadInput: a channel without BatchNorm.
     """
-    return _of_scales(kernel_scales(parent, image), graph, "kernel_gamma")
+    return _of_scales(kernel_scales(subject.parent, subject.images[:1]), subject.graph, "kernel_gamma")
 
 
 def kernel_scales(parent: nn.Module, image: Tensor, /) -> dict[Use, Tensor]:
-    """Return 10 x mean |W| of each filter x the absolute scale of the BatchNorm behind it, by convolution."""
+    """Return 10 x mean |W| of each filter x the absolute scale of the BatchNorm behind it, by convolution.
+
+    Args:
+        image: any, (1, 3, H, W); it shows which BatchNorm follows which convolution.
+    """
     tensors = parent.state_dict()
     values = {}
     for conv, norm in _norms(parent, image).items():
@@ -83,10 +90,10 @@ def kernel_scales(parent: nn.Module, image: Tensor, /) -> dict[Use, Tensor]:
     return values
 
 
-def at_random(graph: ChannelGraph, /, *, seed: int) -> Scores:
+def at_random(subject: Subject, /) -> Scores:
     """Return uniform random scores, the control of every other."""
-    rng = np.random.default_rng(seed)
-    return tuple(rng.random(block.parts * block.size) for block in graph.blocks)
+    rng = np.random.default_rng(subject.seed)
+    return tuple(rng.random(block.parts * block.size) for block in subject.graph.blocks)
 
 
 def _of_filters(tensors: Mapping[str, Tensor], graph: ChannelGraph, score: Callable[[Tensor], Tensor]) -> Scores:

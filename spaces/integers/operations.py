@@ -22,7 +22,7 @@ from spaces.bits.ranges import Histogram
 from spaces.channels.aten import operation, shape_of
 from spaces.channels.blocks import layer_of
 from spaces.errors import BadInput
-from spaces.networks.precision import exact_products
+from spaces.networks.autocast import exact_products
 
 BATCH = 8
 MOST_IMAGES = 1024  # at once

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from ultralytics.nn.modules.conv import Conv
 
-from spaces.networks.precision import exact_products
+from spaces.networks.autocast import exact_products
 from spaces.networks.twin import twin
 
 

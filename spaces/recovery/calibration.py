@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from spaces.networks.precision import Precision, products_in
+from spaces.networks.autocast import products_in
+from spaces.networks.compute_dtype import ComputeDtype
 
 FOLLOW = 0.8  # of the parent's move; .5 to 1 differ by up to .003 mAP on digits
 _FARTHEST = 4.0
@@ -33,7 +34,9 @@ class Statistics:
 
 
 @torch.no_grad()
-def calibrate_bn_(model: nn.Module, batches: Iterable[Tensor], /, *, precision: Precision = Precision.FLOAT32) -> None:
+def calibrate_bn_(
+    model: nn.Module, batches: Iterable[Tensor], /, *, precision: ComputeDtype = ComputeDtype.FLOAT32
+) -> None:
     """Re-estimate the BatchNorm statistics of `model` in place; nothing else of it changes.
 
     The old statistics are reset and the new ones are the average over the batches by their numbers of images, so
@@ -57,7 +60,7 @@ def gather_statistics(model: nn.Module, batches: Iterable[Tensor], /) -> Statist
         ValueError: there is no batch.
     """
     twin = copy.deepcopy(model)
-    n_images = _average_(twin, batches, Precision.FLOAT32)
+    n_images = _average_(twin, batches, ComputeDtype.FLOAT32)
     return read_statistics(twin, n_images=n_images)
 
 
@@ -132,7 +135,7 @@ def _layers(model: nn.Module) -> dict[str, nn.BatchNorm2d]:
 
 
 @torch.no_grad()
-def _average_(model: nn.Module, batches: Iterable[Tensor], precision: Precision) -> int:
+def _average_(model: nn.Module, batches: Iterable[Tensor], precision: ComputeDtype) -> int:
     """Average the statistics of `model` over `batches` and return the number of images."""
     layers = _layers(model).values()
     momenta = [layer.momentum for layer in layers]

@@ -30,7 +30,8 @@ from spaces.activations.patches import (
     weight_matrix,
 )
 from spaces.cutting.subnet import Kept
-from spaces.networks.precision import Precision, exact_products
+from spaces.networks.autocast import exact_products
+from spaces.networks.compute_dtype import ComputeDtype
 from spaces.recovery.calibration import calibrate_bn_
 
 RIDGE = 0.1  # of the mean variance of the inputs; .05 to .2 differ by less than .01 mAP on digits, .4 loses .025
@@ -66,7 +67,7 @@ def observe(parent: nn.Module, images: Tensor, places: Mapping[str, Tensor], /) 
 
 
 def reconstruct_(
-    subnet: nn.Module, kept: Kept, reference: Reference, /, *, precision: Precision = Precision.FLOAT32
+    subnet: nn.Module, kept: Kept, reference: Reference, /, *, precision: ComputeDtype = ComputeDtype.FLOAT32
 ) -> None:
     """Give `subnet` the weights and the BatchNorm statistics that come closest to its parent's, in place.
 

@@ -7,18 +7,17 @@ import numpy as np
 from evaluators.data.images import Images
 from spaces.build import Builder
 from spaces.candidate import Candidate
-from spaces.channels.trace import trace_channels
 from spaces.importance.by_name import Importance
 from spaces.space import Space
 from spaces.study import study_parent
 from tests.spaces.chain import noise
-from tests.spaces.untrained import detector
+from tests.spaces.untrained import detector, graph_of
 
 
 @cache
 def builder() -> Builder:
     """Return the builder of a yolov5n at 64 px, its channels in greedy order."""
-    graph, images = trace_channels(detector(), imgsz=64), noise(6, 3, 64, 64)
+    graph, images = graph_of(), noise(6, 3, 64, 64)
     study = study_parent(detector(), graph, images, importance=Importance.GREEDY, seed=0)
     return Builder(detector(), graph, Space(graph), images=images, study=study)
 

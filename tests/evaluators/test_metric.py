@@ -1,7 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluators.metric import COSTS, MAP, METRICS, Goal, Metric
+from evaluators.metric import COSTS, MAP, Goal, Metric
+from evaluators.proxies.by_name import METRICS
 
 metrics = st.sampled_from(list(METRICS.values()))
 values = st.floats(-1e9, 1e9)

@@ -1,11 +1,14 @@
 """A run that never happened: 120 results, a parent and 6 entries over 60 blocks, failures and hostile names."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
 from evaluators.result import Result, Status
-from leaderboards.entry import PARENT, Entry, Quality
+from evaluators.runtimes.by_name import DEFAULT
+from evaluators.runtimes.precision import Precision
+from leaderboards.entry import PARENT, DeployedFile, Entry, Quality
 from leaderboards.leaderboard import Leaderboard
 from leaderboards.reports.report import Background, render_report
 from spaces.candidate import Candidate
@@ -27,12 +30,36 @@ def make_quality(*, share: float, noise: float = 0.0) -> Quality:
     """Return what a network with `share` of the parent's MACs might measure."""
     score = 0.474 - 0.11 * (1 - share) ** 1.6 + noise
     latency = 8.0 + 26.0 * share + 40 * noise
+    exact = DeployedFile(
+        DEFAULT, Precision.FP32, "model.onnx", size_mb=10.4 * share**1.1, map50_95=score, latency_ms=latency,
+        latency_p95_ms=latency * 1.18, error=3e-6,
+    )  # fmt: skip
+    int8 = DeployedFile(
+        DEFAULT, Precision.INT8, "model_int8.onnx", size_mb=2.9 * share**1.1, map50_95=score - 0.013,
+        latency_ms=latency * 0.62, latency_p95_ms=latency * 0.75,
+    )  # fmt: skip
     return Quality(
         map50_95=score, map50=score * 1.42, gflops=2 * PARENT_MACS * share, params_m=2.62 * share**1.1,
-        size_mb=10.4 * share**1.1, latency_ms=latency, latency_p95_ms=latency * 1.18, int8_map50_95=score - 0.013,
-        int8_latency_ms=latency * 0.62, int8_latency_p95_ms=latency * 0.75, int8_size_mb=2.9 * share**1.1,
-        onnx_error=3e-6, bits_mean=32.0,
+        bits_mean=32.0, files=(exact, int8),
     )  # fmt: skip
+
+
+def file_of(quality: Quality, precision: Precision) -> DeployedFile:
+    """Return the default runtime's file of `quality` in that precision."""
+    file = quality.file(precision)
+    assert file is not None
+    return file
+
+
+def with_file(quality: Quality, file: DeployedFile) -> Quality:
+    """Return `quality` with `file` in the place of its file of the same runtime and precision, or behind the others."""
+    files = {(each.runtime, each.precision): each for each in (*quality.files, file)}
+    return replace(quality, files=tuple(files.values()))
+
+
+def with_bits(quality: Quality, execution: str) -> Quality:
+    """Return `quality` as that of a network of few bits, which stands for its INT8 file."""
+    return replace(quality, files=(replace(file_of(quality, Precision.INT8), execution=execution),))
 
 
 def make_entry(name: str, quality: Quality | None, *, candidate: Candidate, proxy: float | None) -> Entry:

@@ -7,11 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluators.result import Status
+from evaluators.runtimes.precision import Precision
+from leaderboards.columns import COLUMNS
 from leaderboards.entry import PARENT, Entry, Quality
-from leaderboards.leaderboard import COLUMNS, Leaderboard
+from leaderboards.leaderboard import Leaderboard
 from spaces.candidate import Candidate
 from spaces.errors import BadInput
-from tests.leaderboards.synthetic import make_board, make_entry, make_quality
+from tests.leaderboards.synthetic import file_of, make_board, make_entry, make_quality, with_file
 
 FACE = (
     "id", "base", "strategy", "status", "on_front", "map50_95", "map50", "proxy", "gflops", "params_m", "size_mb",
@@ -56,7 +58,8 @@ def test_a_row_that_only_its_int8_file_brings_into_the_budget_is_ranked_by_that_
     assert (slow.id, fast.id) == ("c0", "c1")
     assert board.frame()["meets_as"].tolist() == ["", "int8", "fp32"]
     # its INT8 mAP now falls under the fp32 mAP of the small one
-    worse = replace(slow, quality=replace(quality_of(slow), int8_map50_95=0.1))
+    int8 = replace(file_of(quality_of(slow), Precision.INT8), map50_95=0.1)
+    worse = replace(slow, quality=with_file(quality_of(slow), int8))
     assert Leaderboard([board.parent, worse, fast], board.limits).rows == (fast, worse)
 
 
@@ -72,7 +75,7 @@ def test_the_ranking_does_not_depend_on_the_order_of_the_entries(
 def test_the_front_is_what_nothing_dominates(shares: list[tuple[float, float]]) -> None:
     board = board_of(shares, {"latency_ms": 20.0})
     points = {
-        entry.id: (-quality_of(entry).map50_95, quality_of(entry).gflops, quality_of(entry).latency_ms)
+        entry.id: (-quality_of(entry).map50_95, quality_of(entry).gflops, quality_of(entry).own.latency_ms)
         for entry in board.entries
     }
     undominated = {

@@ -5,12 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluators.result import Status
-from leaderboards.choice import Precision
+from evaluators.runtimes.precision import Precision
 from leaderboards.entry import PARENT
 from leaderboards.leaderboard import Leaderboard
 from leaderboards.select import select
 from spaces.errors import BadInput, NothingFeasible
-from tests.leaderboards.synthetic import make_board
+from tests.leaderboards.synthetic import file_of, make_board
 from tests.leaderboards.test_leaderboard import SHARES, board_of
 
 
@@ -21,7 +21,8 @@ def test_without_limits_the_parent_is_a_choice_like_any_other() -> None:
 def test_the_parent_is_not_chosen_over_a_limit_it_breaks() -> None:
     board = make_board()
     choice = select(board, {"macs_g": 2.1})
-    assert (choice.entry, choice.precision, choice.file) == (board.rows[0], Precision.FP32, "model.onnx")
+    assert choice.entry == board.rows[0]
+    assert (choice.file.precision, choice.file.file) == (Precision.FP32, "model.onnx")
     assert choice.entry.quality is not None
     assert choice.map50_95 == choice.entry.quality.map50_95
 
@@ -29,9 +30,9 @@ def test_the_parent_is_not_chosen_over_a_limit_it_breaks() -> None:
 def test_a_row_counts_by_its_int8_file_where_only_that_one_meets_the_limits() -> None:
     choice = select(board_of([(0.6, 0.0)], {}), {"latency_ms": 16.0})
     assert choice.entry.quality is not None
-    assert (choice.precision, choice.file) == (Precision.INT8, "model_int8.onnx")
-    assert choice.map50_95 == choice.entry.quality.int8_map50_95
-    assert choice.readings["latency_ms"] == choice.entry.quality.int8_latency_ms
+    assert (choice.file.precision, choice.file.file) == (Precision.INT8, "model_int8.onnx")
+    assert choice.map50_95 == file_of(choice.entry.quality, Precision.INT8).map50_95
+    assert choice.readings["latency_ms"] == file_of(choice.entry.quality, Precision.INT8).latency_ms
 
 
 def test_macs_and_gflops_are_the_same_limit() -> None:
@@ -73,7 +74,9 @@ def test_limits_that_are_met_one_by_one_but_not_together_are_told_apart() -> Non
     board = board_of([(0.3, 0.0)], {})
     small = board.rows[0]
     assert small.quality is not None
-    heavy = replace(small, quality=replace(small.quality, size_mb=50.0, int8_size_mb=40.0))
+    exact, int8 = (file_of(small.quality, precision) for precision in Precision)
+    files = (replace(exact, size_mb=50.0), replace(int8, size_mb=40.0))
+    heavy = replace(small, quality=replace(small.quality, files=files))
     with pytest.raises(NothingFeasible) as caught:
         select(Leaderboard([board.parent, heavy], {}), {"gflops": 2.0, "size_mb": 11.0})
     assert "each limit alone: gflops 1.93, met (c0, fp32); size_mb 2.90, met (parent, int8)" in str(caught.value)

@@ -2,8 +2,8 @@ import math
 
 import pytest
 
-from evaluators.result import Result, Status
-from search.executor import Executor, InProcess, Job, guarded
+from evaluators.result import Job, Result, Status
+from search.executor import Executor, InProcess, guarded
 from spaces.candidate import Candidate
 from tests.contracts import ExecutorContract
 from tests.search.toy import measure

@@ -187,7 +187,7 @@ def test_full_disk_keeps_every_line_that_was_written(tmp_path: Path) -> None:
 
 
 def test_search_brings_in_neither_torch_nor_ray() -> None:
-    names = ("loop", "strategy", "journal", "pareto", "random_search", "evolution", "executor")
+    names = ("loop", "strategy", "journal", "pareto", "strategies.random_search", "strategies.evolution", "executor")
     imports = ", ".join(["search", *(f"search.{name}" for name in names)])
     code = f"import sys, {imports}; assert not {{'torch', 'ray', 'pandas', 'rich'}} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluators.result import Result, Status
-from search.executor import InProcess, Job
+from evaluators.result import Job, Result, Status
+from search.executor import InProcess
 from search.journal import Journal
 from search.loop import interruptible, search
 from search.strategies.evolution import NSGA2

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from evaluators.result import Result, Status
-from search.executor import Executor, InProcess, Job, Measure
+from evaluators.result import Job, Measure, Result, Status
+from search.executor import Executor, InProcess
 from search.loop import rng_for
 from search.on_ray import RayExecutor, start, stop
 from search.on_tune import run_trials
@@ -53,6 +53,15 @@ def test_our_packages_resolve_under_the_root_in_a_worker() -> None:
     (result,) = results_of(RayExecutor(toy.make_roots, workers=1, deadline_s=30), JOBS[:1])
     paths = result.error.split("|")
     assert len(paths) == 4 and all(Path(path).is_relative_to(ROOT) for path in paths)
+
+
+def make_niceness() -> Measure:
+    return lambda job: Result(*job, Status.DONE, {"niceness": float(os.nice(0))}, 0.0)
+
+
+def test_a_worker_is_as_nice_as_its_parent() -> None:
+    (result,) = results_of(RayExecutor(make_niceness, workers=1, deadline_s=30), JOBS[:1])
+    assert result.readings == {"niceness": float(os.nice(0))}
 
 
 def test_killed_hanging_and_raising_candidates_leave_the_others_alone(
@@ -129,8 +138,9 @@ import os, signal, sys, threading
 from functools import partial
 from pathlib import Path
 from search.loop import interruptible
-from search.on_ray import RayExecutor, run_trials, start, stop
-from search.executor import Job
+from search.on_ray import RayExecutor, start, stop
+from search.on_tune import run_trials
+from evaluators.result import Job
 from spaces.candidate import Candidate
 from spaces.errors import Interrupted
 from tests.search import toy
@@ -154,9 +164,25 @@ def sleep(_name: str, _report: Callable[[Mapping[str, float]], None]) -> None:
     time.sleep(600)
 
 
-@pytest.mark.parametrize("where", ["actors", "trials"])
-def test_sigterm_during_ray_work_exits_with_75_and_says_nothing_on_stdout(where: str, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED, where, str(tmp_path)], cwd=ROOT, timeout=40, stdout=subprocess.PIPE
-    )
-    assert (done.returncode, done.stdout) == (75, b"")
+WHERE = ("actors", "trials")
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
+    """Yield the runs that get their SIGTERM, both at once: they mostly wait."""
+    runs = {}
+    for where in WHERE:
+        words = [sys.executable, "-c", INTERRUPTED, where, str(tmp_path_factory.mktemp(where))]
+        runs[where] = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE)
+    yield runs
+    for run in runs.values():
+        run.kill()
+        run.wait()
+
+
+@pytest.mark.parametrize("where", WHERE)
+def test_sigterm_during_ray_work_exits_with_75_and_says_nothing_on_stdout(
+    where: str, interrupted: dict[str, subprocess.Popen[bytes]]
+) -> None:
+    stdout, _ = interrupted[where].communicate(timeout=120)
+    assert (interrupted[where].returncode, stdout) == (75, b"")

@@ -15,8 +15,7 @@ import leaderboards
 import search
 import spaces
 from evaluators.metric import LOSS, MACS
-from evaluators.result import Result, Status
-from search.executor import Job, Measure
+from evaluators.result import Job, Measure, Result, Status
 from spaces.candidate import Candidate
 from spaces.errors import OutOfReach
 from spaces.space import Gene

@@ -6,15 +6,14 @@ import torch
 from torch import nn
 
 from spaces.build import Builder, Subnet
-from spaces.channels.trace import trace_channels
 from spaces.importance.by_name import Importance
 from spaces.recovery.recovery import Recovery
 from spaces.space import Space
 from spaces.study import study_parent
 from tests.spaces.chain import noise
-from tests.spaces.untrained import detector
+from tests.spaces.untrained import detector, graph_of
 
-GRAPH = trace_channels(detector(), imgsz=64)
+GRAPH = graph_of()
 SPACE = Space(GRAPH)
 IMAGES = noise(8, 3, 64, 64)
 

@@ -1,4 +1,5 @@
 import itertools
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
@@ -6,20 +7,38 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from spaces.channels.trace import trace_channels
+from spaces.candidate import Candidate
 from spaces.errors import OutOfReach
 from spaces.informed_space import InformedSpace
+from spaces.searchable import BaseSpace
 from spaces.space import Space
+from tests.contracts import SpaceContract
 from tests.spaces.chain import chain_graph
-from tests.spaces.untrained import detector
+from tests.spaces.untrained import graph_of
 
-GRAPH = trace_channels(detector(), imgsz=64)
+GRAPH = graph_of()
 SPACE = Space(GRAPH)
 PARENT_MACS = SPACE.reach()["macs_g"][1]
 SQUARES = [np.linspace(0, 1, gene.size + 1) ** 2 * (1 + index % 7) for index, gene in enumerate(SPACE.genes)]
 INFORMED = InformedSpace(SPACE, SQUARES)
 seeds = st.integers(0, 2**32)
 shares = st.floats(0.3, 0.95)
+
+
+class TestInformedSpace(SpaceContract):
+    chain = Space(chain_graph(), align=1)
+
+    def make(self) -> InformedSpace:
+        return InformedSpace(self.chain, losses(1.0, 2.0))
+
+    def bases(self) -> Mapping[str, BaseSpace]:
+        return {"same": self.make()}
+
+    def costs(self, candidate: Candidate) -> Mapping[str, float]:
+        return self.chain.costs(candidate)
+
+    def reach(self) -> Mapping[str, tuple[float, float]]:
+        return self.chain.reach()
 
 
 def limits(share: float) -> dict[str, float]:

@@ -1,3 +1,5 @@
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
 import torch
@@ -6,18 +8,36 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from spaces.candidate import Candidate
-from spaces.channels.trace import trace_channels
 from spaces.cutting.subnet import choose_channels, install, slice_tensors
 from spaces.errors import BadInput, OutOfReach
 from spaces.importance.from_weights import l1
+from spaces.searchable import BaseSpace
 from spaces.space import Space
-from tests.spaces.untrained import detector
+from tests.contracts import SpaceContract
+from tests.spaces.chain import chain_graph
+from tests.spaces.untrained import detector, graph_of
 
-GRAPH = trace_channels(detector(), imgsz=64)
+GRAPH = graph_of()
 SPACE = Space(GRAPH)
 PARENT_MACS = SPACE.reach()["macs_g"][1]
 seeds = st.integers(0, 2**32)
 shares = st.floats(0.3, 0.95)
+
+
+class TestSpace(SpaceContract):
+    chain = Space(chain_graph(), align=1)
+
+    def make(self) -> Space:
+        return self.chain
+
+    def bases(self) -> Mapping[str, BaseSpace]:
+        return {"same": self.chain}
+
+    def costs(self, candidate: Candidate) -> Mapping[str, float]:
+        return self.chain.costs(candidate)
+
+    def reach(self) -> Mapping[str, tuple[float, float]]:
+        return self.chain.reach()
 
 
 def limits(share: float) -> dict[str, float]:

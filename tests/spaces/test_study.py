@@ -16,6 +16,7 @@ from spaces.importance.by_name import Importance
 from spaces.importance.elimination import eliminate
 from spaces.importance.from_activations import contribution
 from spaces.importance.from_weights import l1
+from spaces.importance.scores import Subject
 from spaces.networks.threads import one_thread
 from spaces.study import Study, block_losses, load_study, save_study, study_parent
 from tests.spaces.chain import chain, chain_graph, noise
@@ -44,7 +45,7 @@ def test_it_holds_what_its_parts_find() -> None:
 def test_scores_are_of_the_importance_that_was_asked_for() -> None:
     expected = {
         Importance.L1: l1(chain().state_dict(), chain_graph()),
-        Importance.CONTRIBUTION: contribution(chain(), chain_graph(), IMAGES),
+        Importance.CONTRIBUTION: contribution(Subject(chain(), chain_graph(), IMAGES, 0)),
     }
     for importance, scores in expected.items():
         assert all(map(np.array_equal, study(importance).scores, scores))

@@ -1,21 +1,50 @@
+from collections.abc import Mapping
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spaces.candidate import Candidate
-from spaces.channels.trace import trace_channels
 from spaces.errors import OutOfReach
+from spaces.searchable import BaseSpace
 from spaces.space import Space
 from spaces.union import Union
-from tests.spaces.untrained import detector
+from tests.contracts import SpaceContract
+from tests.spaces.chain import chain_graph
+from tests.spaces.untrained import graph_of
 
-GRAPHS = {"same": (detector(), 64), "same@32": (detector(), 32), "other": (detector("yolov8n"), 64)}
-SPACES = {name: Space(trace_channels(model, imgsz=imgsz), base=name) for name, (model, imgsz) in GRAPHS.items()}
-UNION = Union(SPACES, SPACES)
+GRAPHS = {"same": graph_of(), "same@32": graph_of(imgsz=32), "other": graph_of("yolov8n")}
+SPACES = {name: Space(graph, base=name) for name, graph in GRAPHS.items()}
+UNION = Union(SPACES)
 PARENT_MACS = SPACES["same"].reach()["macs_g"][1]
 seeds = st.integers(0, 2**32)
 shares = st.floats(0.3, 0.9)
+
+
+def chain_spaces() -> dict[str, Space]:
+    """Return the chain and, as another base, the same at a smaller image, whose reach is nearly the same."""
+    graph = chain_graph()
+    small = replace(graph, layers=tuple(replace(layer, positions=60) for layer in graph.layers))
+    return {"same": Space(graph, align=1), "small": Space(small, base="small", align=1)}
+
+
+class TestUnion(SpaceContract):
+    chains = chain_spaces()
+
+    def make(self) -> Union:
+        return Union(self.chains)
+
+    def bases(self) -> Mapping[str, BaseSpace]:
+        return self.chains
+
+    def costs(self, candidate: Candidate) -> Mapping[str, float]:
+        return self.chains[candidate.base].costs(candidate)
+
+    def reach(self) -> Mapping[str, tuple[float, float]]:
+        ends = [space.reach() for space in self.chains.values()]
+        return {name: (min(end[name][0] for end in ends), high) for name, (_, high) in ends[0].items()}
 
 
 def limits(share: float) -> dict[str, float]:
@@ -66,7 +95,7 @@ def test_what_moves_keeps_its_share_of_the_blocks_that_both_have() -> None:
 
 
 def test_one_base_alone_draws_as_its_own_space_does() -> None:
-    alone = Union({"same": SPACES["same"]}, {"same": SPACES["same"]})
+    alone = Union({"same": SPACES["same"]})
     for seed in range(5):
         drawn = [space.sample(np.random.default_rng(seed), limits=limits(0.5)) for space in (alone, SPACES["same"])]
         assert drawn[0] == drawn[1]

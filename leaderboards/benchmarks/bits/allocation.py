@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from leaderboards.benchmarks.arguments import read_count
 from leaderboards.benchmarks.cuts.networks import untrained
 from leaderboards.benchmarks.record import Cell, Record
-from leaderboards.benchmarks.setting import read_count
 from leaderboards.environment import environment
 from spaces.bits.allocation import Allocated, Tables, allocate, allocate_front
 from spaces.bits.layer_bits import WEIGHT_BITS, BitTable, cross_bits

@@ -17,14 +17,14 @@ from ultralytics.nn.tasks import DetectionModel
 from evaluators.accuracy.detection import score
 from evaluators.data.images import load_images
 from evaluators.metric import LOSS, MAP
+from leaderboards.benchmarks.arguments import command, parts_of, read_count
 from leaderboards.benchmarks.record import Cell, Record
-from leaderboards.benchmarks.setting import command, read_count, recipe_of
 from leaderboards.environment import environment
-from leaderboards.recipes.recipe import Recipe
+from leaderboards.recipes.parts import Parts
 from leaderboards.reports.agreement import correlate
 from leaderboards.runs.bases import calibration_images
 from leaderboards.runs.prepare import prepare
-from spaces.bases.base import SAME
+from spaces.bases.names import SAME
 from spaces.bits.layer_bits import BitTable, Choice, cross_bits
 from spaces.bits.sensitivity import SENSITIVITIES
 from spaces.bits.simulation import Simulator
@@ -62,8 +62,8 @@ def bit_sensitivity(*, data: str = "digits", n: str = "60", images: str = "256")
         images: of train are held out to measure them on, at most a third; of few, mAP does not tell the best apart.
     """
     n_allocations = read_count("n", n, least=20)
-    recipe = recipe_of(data, f"search_images={read_count('images', images, least=1)}")
-    rows = _rows(recipe, n=n_allocations)
+    parts = parts_of(data, f"search_images={read_count('images', images, least=1)}")
+    rows = _rows(parts, n=n_allocations)
     judged = next(row for row in rows if row["sensitivity"] == JUDGED)
     overall, best = (_number(judged[name]) for name in ("spearman_map", "spearman_map_best_fifth"))
     return Record(
@@ -79,17 +79,19 @@ def bit_sensitivity(*, data: str = "digits", n: str = "60", images: str = "256")
     )
 
 
-def _rows(recipe: Recipe, *, n: int) -> list[dict[str, Cell]]:
+def _rows(parts: Parts, *, n: int) -> list[dict[str, Cell]]:
     """Return a row for each sensitivity."""
-    problem = prepare(recipe)
+    problem = prepare(parts)
     holdout, table = problem.inputs.holdout, BitTable(problem.bases[SAME].graph, cross_bits(WEIGHTS, ACTIVATIONS))
-    calibration = calibration_images(recipe, holdout, imgsz=recipe.imgsz).tensor()
+    calibration = calibration_images(
+        holdout, parts.making.calibration_images, seed=parts.making.seed, imgsz=parts.bases.imgsz
+    ).tensor()
     simulator = Simulator(problem.inputs.parent, calibration)
-    scored, choices = load_images(holdout.search, imgsz=recipe.imgsz), draw_choices(table, n=n)
+    scored, choices = load_images(holdout.search, imgsz=parts.bases.imgsz), draw_choices(table, n=n)
     measured = _measure(lambda model: score(model, scored), simulator, table, choices)
     rows: list[dict[str, Cell]] = []
     for name, measure in SENSITIVITIES.items():
-        costs, seconds = _timed(partial(measure, simulator, table, calibration, seed=recipe.seed))
+        costs, seconds = _timed(partial(measure, simulator, table, calibration, seed=parts.ranking.seed))
         predicted = np.array([costs[np.arange(len(costs)), choice].sum() for choice in choices])
         passes = (WALKS[name] + 1 + len(table.options)) / costs.size
         row = {"sensitivity": name, "images": float(len(scored)), **_row(predicted, measured)}

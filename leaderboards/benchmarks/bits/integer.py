@@ -15,10 +15,10 @@ from ultralytics.nn.tasks import DetectionModel
 
 from evaluators.accuracy.detection import Predictions, batch_of, coco_map, detections, predict
 from evaluators.data.images import Images, load_images
+from leaderboards.benchmarks.arguments import command, parts_of, read_count
 from leaderboards.benchmarks.record import Cell, Record
-from leaderboards.benchmarks.setting import command, read_count, recipe_of
 from leaderboards.environment import environment
-from leaderboards.recipes.recipe import EMBEDDED
+from leaderboards.recipes.keys import EMBEDDED
 from leaderboards.runs.bases import calibration_images
 from leaderboards.runs.prepare import prepare
 from spaces.bits.layer_bits import LayerBits
@@ -38,10 +38,12 @@ def integer(*, data: str = EMBEDDED, n: str = "4") -> Record:
         data: digits, or bccd or coco128 where REAL_DATA leads to them.
         n: images of val whose accumulators are compared.
     """
-    n_compared, recipe = read_count("n", n, least=1), recipe_of(data)
-    problem = prepare(recipe)
-    val = load_images(problem.inputs.dataset.val, imgsz=recipe.imgsz)
-    calibration = calibration_images(recipe, problem.inputs.holdout, imgsz=recipe.imgsz).tensor()
+    n_compared, parts = read_count("n", n, least=1), parts_of(data)
+    problem = prepare(parts)
+    val = load_images(problem.inputs.dataset.val, imgsz=parts.bases.imgsz)
+    calibration = calibration_images(
+        problem.inputs.holdout, parts.making.calibration_images, seed=parts.making.seed, imgsz=parts.bases.imgsz
+    ).tensor()
     with one_thread():
         simulator = Simulator(problem.inputs.parent, calibration)
         compared = val.tensor()[:n_compared]

@@ -6,7 +6,7 @@ the volume that each side's front covers in mAP on the hold-out of train, size a
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
 
@@ -15,16 +15,16 @@ import numpy as np
 from evaluators.budget import Budget
 from evaluators.metric import MACS, MAP, SIZE
 from evaluators.result import Result, Status
-from evaluators.worker import Workshop, make_measure
+from evaluators.worker import Supernets, make_measure
+from leaderboards.benchmarks.arguments import command, parts_of, read_count, read_shares
 from leaderboards.benchmarks.record import Cell, Record
-from leaderboards.benchmarks.setting import command, read_count, read_shares, recipe_of
 from leaderboards.environment import environment
-from leaderboards.recipes.recipe import EMBEDDED
-from leaderboards.run_folder import run_folder
+from leaderboards.recipes.keys import EMBEDDED
+from leaderboards.run_path import run_folder
 from leaderboards.runs.prepare import prepare
 from leaderboards.runs.problem import Problem
 from leaderboards.runs.run import pick_front
-from leaderboards.runs.studies import make_workshop
+from leaderboards.runs.studies import make_supernets
 from search.executor import InProcess
 from search.journal import Journal
 from search.loop import search
@@ -35,7 +35,7 @@ from spaces.candidate import Candidate
 from spaces.errors import NothingFeasible
 from spaces.informed_space import InformedSpace
 from spaces.networks.threads import one_thread
-from spaces.searchable import Bred, Breeding
+from spaces.searchable import SearchSpace
 
 OBJECTIVES = (MAP, SIZE, MACS)
 N_PRUNED = 8  # of the float search, whose bits are then searched
@@ -47,6 +47,9 @@ class Pruned:
 
     def __init__(self, candidates: Sequence[Candidate]) -> None:
         self._candidates = candidates
+
+    def check(self, limits: Mapping[str, float], /) -> None:
+        """Refuse nothing."""
 
     def sample(self, rng: np.random.Generator, /, *, limits: Mapping[str, float], diversity: float = 1.0) -> Candidate:  # noqa: ARG002 (they meet them)
         """Return any of them."""
@@ -74,7 +77,7 @@ class Pruned:
 
 
 @dataclass(frozen=True, eq=False)
-class Trial:
+class JointSearch:
     """Both sides with one seed.
 
     Attributes:
@@ -83,7 +86,7 @@ class Trial:
     """
 
     problem: Problem
-    workshop: Workshop
+    supernets: Supernets
     n: int
     seed: int
     folder: Path
@@ -109,25 +112,25 @@ class Trial:
 
     @property
     def _informed(self) -> InformedSpace:
-        same = self.workshop.same
+        same = self.supernets.same
         return InformedSpace(same.base.space, same.study.losses)
 
-    def _with_bits(self, widths: Bred) -> BitSpace:
-        same = self.workshop.same
+    def _with_bits(self, widths: SearchSpace) -> BitSpace:
+        same = self.supernets.same
         assert same.base.table is not None
         return BitSpace(same.base.space, widths, same.base.table, sensitivity=same.study.bit_losses)
 
     def _fits(self, candidate: Candidate) -> bool:
-        table, keep = self.workshop.same.base.table, self.workshop.same.base.space.decode(candidate)
+        table, keep = self.supernets.same.base.table, self.supernets.same.base.space.decode(candidate)
         assert table is not None
         least = table.tables(keep)[SIZE.name].min(1).sum() + table.fixed(keep)[SIZE.name]
         return bool(least <= self.problem.limits[SIZE.name])
 
-    def _searched(self, name: str, space: Breeding, limits: Mapping[str, float], *, n: int) -> list[Result]:
+    def _searched(self, name: str, space: SearchSpace, limits: Mapping[str, float], *, n: int) -> list[Result]:
         objectives = tuple(metric for metric in OBJECTIVES if metric is MAP or metric.name in limits)
         strategy = NSGA2(space, limits, objectives)
         holdout, identity = self.problem.inputs.holdout.search, {"limits": dict(self.problem.limits), "n": self.n}
-        executor = InProcess(make_measure(self.workshop, holdout, Budget(limits), device="cpu"))
+        executor = InProcess(make_measure(self.supernets, holdout, Budget(limits), device="cpu"))
         with Journal(self.folder / f"{name}-{self.seed}.jsonl", identity) as journal:
             return search(strategy, executor, journal, n_candidates=n, seed=self.seed, on_result=lambda _: None)
 
@@ -145,16 +148,18 @@ def joint_bits(
     n_evaluations, n_seeds = read_count("n", n, least=4), read_count("seeds", seeds, least=1)
     for key, value in (("macs", macs), ("size", size)):
         read_shares(key, value)
-    recipe = recipe_of(EMBEDDED, "bits=2,3,4,6,8", f"macs_g={macs}%", f"size_mb={size}%")
-    problem, folder = prepare(recipe), run_folder(out)
+    parts = parts_of(EMBEDDED, "bits=2,3,4,6,8", f"macs_g={macs}%", f"size_mb={size}%")
+    problem, folder = prepare(parts), run_folder(out)
     rows = []
     with one_thread():
         for seed in range(n_seeds):
             own = folder / f"seed-{seed}"
             own.mkdir(parents=True, exist_ok=True)
-            workshop = make_workshop(recipe.model_copy(update={"seed": seed}), problem, folder=own)
-            trial = Trial(problem, workshop, n_evaluations, seed, own)
-            for side, results in zip(SIDES, (trial.together(), trial.one_after_the_other()), strict=True):
+            supernets = make_supernets(replace(parts.making, seed=seed), problem, folder=own)
+            search_of_seed = JointSearch(problem, supernets, n_evaluations, seed, own)
+            for side, results in zip(
+                SIDES, (search_of_seed.together(), search_of_seed.one_after_the_other()), strict=True
+            ):
                 rows.append({"seed": str(seed), "side": side, **covered(results, problem.limits)})
     together, apart = (mean(float(row["hypervolume"]) for row in rows if row["side"] == side) for side in SIDES)
     return Record(

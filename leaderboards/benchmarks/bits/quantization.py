@@ -16,19 +16,19 @@ from ultralytics.nn.tasks import DetectionModel
 
 from evaluators.accuracy.detection import coco_map, predict
 from evaluators.data.images import load_images
-from evaluators.result import Result, Status
+from evaluators.result import Job, Result, Status
+from leaderboards.benchmarks.arguments import command, fine_tuned, measured, parts_of, read_count
 from leaderboards.benchmarks.record import Cell, Record
-from leaderboards.benchmarks.setting import command, fine_tuned, measured, read_count, recipe_of
 from leaderboards.environment import environment
-from leaderboards.recipes.recipe import EMBEDDED, Recipe
-from leaderboards.run_folder import run_folder
+from leaderboards.recipes.keys import EMBEDDED
+from leaderboards.recipes.parts import Parts
+from leaderboards.run_path import run_folder
 from leaderboards.runs.bases import calibration_images
 from leaderboards.runs.prepare import prepare
 from leaderboards.runs.problem import Problem
-from leaderboards.runs.rows import finetune_recipe
-from search.executor import Job
+from leaderboards.tuning.finetune import finetune_recipe
 from search.journal import Journal
-from spaces.bases.base import SAME
+from spaces.bases.names import SAME
 from spaces.bits.allocation import allocate
 from spaces.bits.layer_bits import Allocation, BitTable, LayerBits, cross_bits, from_picks, to_picks
 from spaces.bits.sensitivity import fisher
@@ -77,7 +77,7 @@ class _Tried:
         n_settings: a job's number over it is the seed.
     """
 
-    recipe: Recipe
+    parts: Parts
     problem: Problem
     n_settings: int
     epochs: int
@@ -88,18 +88,18 @@ class _Tried:
         allocation = from_picks(job.candidate.picks)
         network = inputs.parent
         if allocation:
-            network = Simulator(inputs.parent, _calibration(self.recipe, self.problem, seed))(allocation)
+            network = Simulator(inputs.parent, _calibration(self.parts, self.problem, seed))(allocation)
         assert isinstance(network, DetectionModel)
         readings = {PTQ: self._map(network)}
         if self.epochs:
-            tuning = finetune_recipe(self.recipe, n_classes=len(inputs.dataset.names))
+            tuning = finetune_recipe(self.parts.tuning, n_classes=len(inputs.dataset.names))
             tuning = replace(tuning, epochs=self.epochs, seed=seed)
             tuned = fine_tuned(network, inputs.parent, inputs.dataset.train, recipe=tuning)
             readings[QAT] = self._map(tuned)
         return Result(job.number, job.candidate, Status.DONE, readings, 0.0)
 
     def _map(self, network: DetectionModel) -> float:
-        val = load_images(self.problem.inputs.dataset.val, imgsz=self.recipe.imgsz)
+        val = load_images(self.problem.inputs.dataset.val, imgsz=self.parts.bases.imgsz)
         return coco_map(predict(network, val), val).map50_95
 
 
@@ -118,12 +118,12 @@ def quantization(
         out: the folder of the journal, from which a stopped benchmark goes on.
     """
     n_seeds, n_epochs = read_count("seeds", seeds, least=1), read_count("epochs", epochs, least=0)
-    recipe = recipe_of(data)
-    problem = prepare(recipe)
+    parts = parts_of(data)
+    problem = prepare(parts)
     with one_thread():
-        tried = [_seeded(recipe, problem, seed) for seed in range(n_seeds)]
+        tried = [_seeded(parts, problem, seed) for seed in range(n_seeds)]
         settings = [each.settings() for each in tried]
-    work = _Tried(recipe, problem, len(settings[0]), n_epochs)
+    work = _Tried(parts, problem, len(settings[0]), n_epochs)
     by_seed = _results(work, settings, run_folder(out), workers=read_count("workers", workers, least=1))
     costs = {name: tried[0].table.costs(bits) for name, bits in settings[0].items()}
     rows = [{**_row(name, by_seed), **costs[name]} for name in settings[0]]
@@ -147,10 +147,10 @@ def _results(
     names = list(settings[0])
     candidates = [Candidate(SAME, tuple(sorted(to_picks(own[name]).items()))) for own in settings for name in names]
     data = work.problem.inputs.dataset.fingerprint
-    identity = {**work.recipe.identity(), "epochs": work.epochs, "settings": names, "data": data}
+    identity = {**work.parts.identity, "epochs": work.epochs, "settings": names, "data": data}
     folder.mkdir(parents=True, exist_ok=True)
     with Journal(folder / f"{data}.jsonl", identity) as journal:
-        missing = [Job(*job) for job in enumerate(candidates) if job[0] not in journal.results]
+        missing = [Job(number, own) for number, own in enumerate(candidates) if number not in journal.results]
         for result in measured(lambda: work, missing, workers=workers):
             journal.append_result(result)
         found = [journal.results[number] for number in range(len(candidates))]
@@ -162,16 +162,18 @@ def _results(
     ]
 
 
-def _seeded(recipe: Recipe, problem: Problem, seed: int) -> _Seeded:
-    images = _calibration(recipe, problem, seed)
+def _seeded(parts: Parts, problem: Problem, seed: int) -> _Seeded:
+    images = _calibration(parts, problem, seed)
     simulator = Simulator(problem.inputs.parent, images)
     table = BitTable(problem.bases[SAME].graph, cross_bits(WEIGHTS, ACTIVATIONS))
     return _Seeded(table, fisher(simulator, table, images, seed=seed))
 
 
-def _calibration(recipe: Recipe, problem: Problem, seed: int) -> torch.Tensor:
-    seeded = recipe.model_copy(update={"seed": seed})
-    return calibration_images(seeded, problem.inputs.holdout, imgsz=recipe.imgsz).tensor()
+def _calibration(parts: Parts, problem: Problem, seed: int) -> torch.Tensor:
+    images = calibration_images(
+        problem.inputs.holdout, parts.making.calibration_images, seed=seed, imgsz=parts.bases.imgsz
+    )
+    return images.tensor()
 
 
 def _row(name: str, by_seed: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, Cell]:

@@ -14,15 +14,16 @@ from ultralytics.nn.tasks import DetectionModel
 from evaluators.accuracy.detection import coco_map, detections, predict
 from evaluators.data.images import Images, load_images
 from evaluators.latency.timing import measure_latency
-from evaluators.runtimes.onnx_runtime import OnnxDetector, export_onnx
+from evaluators.runtimes.onnx_bits import export_quantized
+from evaluators.runtimes.onnx_export import export_onnx
+from evaluators.runtimes.onnx_runtime import OnnxDetector
+from leaderboards.benchmarks.arguments import command, parts_of, read_count
 from leaderboards.benchmarks.record import Cell, Record
-from leaderboards.benchmarks.setting import command, read_count, recipe_of
 from leaderboards.environment import environment
-from leaderboards.files.quantized_export import export_quantized
-from leaderboards.recipes.recipe import EMBEDDED
+from leaderboards.recipes.keys import EMBEDDED
 from leaderboards.runs.bases import calibration_images
 from leaderboards.runs.prepare import prepare
-from spaces.bases.base import SAME
+from spaces.bases.names import SAME
 from spaces.bits.allocation import allocate
 from spaces.bits.layer_bits import Allocation, BitTable, LayerBits, cross_bits
 from spaces.bits.quantized import plain
@@ -44,15 +45,17 @@ def quantized_export(*, data: str = EMBEDDED, images: str = "64") -> Record:
         data: digits, or bccd or coco128 where REAL_DATA leads to them.
         images: for calibration.
     """
-    recipe = recipe_of(data, f"calibration_images={read_count('images', images, least=8)}")
-    problem = prepare(recipe)
-    val = load_images(problem.inputs.dataset.val, imgsz=recipe.imgsz)
-    calibration = calibration_images(recipe, problem.inputs.holdout, imgsz=recipe.imgsz)
+    parts = parts_of(data, f"calibration_images={read_count('images', images, least=8)}")
+    problem = prepare(parts)
+    val = load_images(problem.inputs.dataset.val, imgsz=parts.bases.imgsz)
+    calibration = calibration_images(
+        problem.inputs.holdout, parts.making.calibration_images, seed=parts.making.seed, imgsz=parts.bases.imgsz
+    )
     simulator = Simulator(problem.inputs.parent, calibration.tensor())
     table = BitTable(problem.bases[SAME].graph, cross_bits(WEIGHTS, ACTIVATIONS))
     settings: dict[str, Allocation] = {str(bits): table.uniform(bits) for bits in UNIFORM}
     with one_thread():
-        settings[f"mixed at the size of {MATCHED}"] = _mixed(simulator, table, calibration, seed=recipe.seed)
+        settings[f"mixed at the size of {MATCHED}"] = _mixed(simulator, table, calibration, seed=parts.ranking.seed)
         rows = [{"bits": name, **_row(simulator(bits), calibration, val)} for name, bits in settings.items()]
     worst = max(abs(float(row["exported"]) - float(row["simulated"])) for row in rows)
     return Record(

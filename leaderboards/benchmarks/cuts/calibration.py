@@ -15,11 +15,11 @@ from ultralytics.nn.tasks import DetectionModel
 
 from evaluators.accuracy.detection import coco_map, predict
 from evaluators.data.images import Images, load_images
+from leaderboards.benchmarks.arguments import known_data, parts_of
 from leaderboards.benchmarks.record import Cell, Record
-from leaderboards.benchmarks.setting import known_data, recipe_of
 from leaderboards.environment import environment
 from leaderboards.runs.prepare import prepare
-from leaderboards.runs.studies import make_workshop
+from leaderboards.runs.studies import make_supernets
 from spaces.build import BATCH, Builder
 from spaces.candidate import Candidate
 from spaces.networks.threads import one_thread
@@ -50,7 +50,7 @@ class _Inherited:
 
 
 @dataclass(frozen=True, eq=False)
-class _Ground:
+class _Testbed:
     """The images of one data set.
 
     Attributes:
@@ -98,29 +98,29 @@ def calibration(*, data: str = "") -> Record:
 
 def _rows(name: str) -> list[dict[str, Cell]]:
     """Return a row for each candidate and each set of weights on the data set `name`."""
-    recipe = recipe_of(name)
-    problem = prepare(recipe)
+    parts = parts_of(name)
+    problem = prepare(parts)
     dataset = problem.inputs.dataset
-    order = np.random.default_rng(recipe.seed).permutation(len(dataset.train))
-    train = load_images([dataset.train[index] for index in order], imgsz=recipe.imgsz)
-    build = make_workshop(recipe, problem).same.builder("cpu")
+    order = np.random.default_rng(parts.ranking.seed).permutation(len(dataset.train))
+    train = load_images([dataset.train[index] for index in order], imgsz=parts.bases.imgsz)
+    build = make_supernets(parts.making, problem).same.builder("cpu")
     few, many = (_gather(build.parent, train, count) for count in (COUNTS[-1], len(train)))
-    ground = _Ground(train, load_images(dataset.val, imgsz=recipe.imgsz), few, many)
+    testbed = _Testbed(train, load_images(dataset.val, imgsz=parts.bases.imgsz), few, many)
     rows = []
     for index, share in enumerate(SHARES):
         limits = {"macs_g": share * problem.parent_costs["macs_g"]}
-        candidate = problem.space.sample(np.random.default_rng([recipe.seed, index]), limits=limits)
-        inherited = _inherit(build, candidate, ground)
+        candidate = problem.space.sample(np.random.default_rng([parts.ranking.seed, index]), limits=limits)
+        inherited = _inherit(build, candidate, testbed)
         for recovery, weights in WEIGHTS.items():
             about: dict[str, Cell] = {"data": name, "candidate": candidate.id, "macs_kept": share, "weights": weights}
-            rows.append(about | _diagnose(build(candidate, recovery), inherited, ground))
+            rows.append(about | _diagnose(build(candidate, recovery), inherited, testbed))
     return rows
 
 
-def _inherit(build: Builder, candidate: Candidate, ground: _Ground) -> _Inherited:
+def _inherit(build: Builder, candidate: Candidate, testbed: _Testbed) -> _Inherited:
     """Return the parent's statistics cut to `candidate`."""
     cut = [read_statistics(build(candidate, Recovery.NOTHING), n_images=0)]
-    for statistics in (ground.few, ground.many):
+    for statistics in (testbed.few, testbed.many):
         parent = copy.deepcopy(build.parent)
         set_statistics_(parent, statistics)
         twin = Builder(parent, build.graph, build.space, images=build.images, study=build.study)
@@ -128,19 +128,19 @@ def _inherit(build: Builder, candidate: Candidate, ground: _Ground) -> _Inherite
     return _Inherited(*cut)
 
 
-def _diagnose(model: DetectionModel, inherited: _Inherited, ground: _Ground) -> dict[str, Cell]:
+def _diagnose(model: DetectionModel, inherited: _Inherited, testbed: _Testbed) -> dict[str, Cell]:
     """Return the mAP of `model`, whose statistics are changed, at each number of images, and what drifted."""
-    found = {count: _gather(model, ground.train, count) for count in (*COUNTS, len(ground.train))}
-    whole, last = found[len(ground.train)], found[COUNTS[-1]]
-    row: dict[str, Cell] = {"uncalibrated": _quality_with(model, inherited.own, ground)}
-    row |= {f"images_{count}": _quality_with(model, found[count], ground) for count in COUNTS}
-    row |= {"train": _quality_with(model, whole, ground), "n_train": len(ground.train)}
-    row["corrected"] = _quality_with(model, correct_statistics(last, inherited.few, inherited.many), ground)
+    found = {count: _gather(model, testbed.train, count) for count in (*COUNTS, len(testbed.train))}
+    whole, last = found[len(testbed.train)], found[COUNTS[-1]]
+    row: dict[str, Cell] = {"uncalibrated": _quality_with(model, inherited.own, testbed)}
+    row |= {f"images_{count}": _quality_with(model, found[count], testbed) for count in COUNTS}
+    row |= {"train": _quality_with(model, whole, testbed), "n_train": len(testbed.train)}
+    row["corrected"] = _quality_with(model, correct_statistics(last, inherited.few, inherited.many), testbed)
     row["gap"] = float(row[f"images_{COUNTS[-1]}"]) - float(row["train"])
     row["gap_corrected"] = float(row["corrected"]) - float(row["train"])
     row |= _worst("from_parent", drift(whole, inherited.own))
     row |= _worst(f"from_train_at_{COUNTS[-1]}", drift(last, whole))
-    row["merge_error"] = max(drift(_by_workers(model, ground.train), last).values())
+    row["merge_error"] = max(drift(_by_workers(model, testbed.train), last).values())
     return row
 
 
@@ -167,9 +167,9 @@ def _by_workers(model: DetectionModel, images: Images) -> Statistics:
     return merge_statistics([gather_statistics(model, batches[worker::N_WORKERS]) for worker in range(N_WORKERS)])
 
 
-def _quality_with(model: DetectionModel, statistics: Statistics, ground: _Ground) -> float:
+def _quality_with(model: DetectionModel, statistics: Statistics, testbed: _Testbed) -> float:
     set_statistics_(model, statistics)
-    return ground.quality(model)
+    return testbed.quality(model)
 
 
 def _worst(name: str, moved: Mapping[str, float]) -> dict[str, Cell]:

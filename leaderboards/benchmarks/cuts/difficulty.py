@@ -10,13 +10,13 @@ import numpy as np
 
 from evaluators.accuracy.detection import coco_map, predict
 from evaluators.data.images import load_images
+from leaderboards.benchmarks.arguments import fine_tuned
 from leaderboards.benchmarks.record import Cell, Record
-from leaderboards.benchmarks.setting import fine_tuned
 from leaderboards.environment import environment
 from leaderboards.recipes.reading import read_recipe
 from leaderboards.runs.prepare import prepare
-from leaderboards.runs.rows import finetune_recipe
-from leaderboards.runs.studies import make_workshop
+from leaderboards.runs.studies import make_supernets
+from leaderboards.tuning.finetune import finetune_recipe
 
 SHARE = 0.25
 LOWEST, HIGHEST, LEAST_LOSS = 0.65, 0.90, 0.05
@@ -24,18 +24,18 @@ LOWEST, HIGHEST, LEAST_LOSS = 0.65, 0.90, 0.05
 
 def difficulty() -> Record:
     """Return how much mAP50-95 the quarter-size network loses on the val split."""
-    recipe = read_recipe([])
-    problem = prepare(recipe)
-    val = load_images(problem.inputs.dataset.val, imgsz=recipe.imgsz)
+    parts = read_recipe([]).parts()
+    problem = prepare(parts)
+    val = load_images(problem.inputs.dataset.val, imgsz=parts.bases.imgsz)
     parent = coco_map(predict(problem.inputs.parent, val), val).map50_95
     rows: list[dict[str, Cell]] = [{"network": "parent", "macs_kept": 1.0, "seed": 0, "map50_95": parent}]
     limit = SHARE * problem.parent_costs["macs_g"]
-    build = make_workshop(recipe, problem).same.builder("cpu")
-    tuning = finetune_recipe(recipe, n_classes=len(problem.inputs.dataset.names))
+    build = make_supernets(parts.making, problem).same.builder("cpu")
+    tuning = finetune_recipe(parts.tuning, n_classes=len(problem.inputs.dataset.names))
     for seed in range(2):
         candidate = problem.space.sample(np.random.default_rng(seed), limits={"macs_g": limit}, diversity=0.0)
         seeded = replace(tuning, seed=seed)
-        start, train = build(candidate, recipe.recovery), problem.inputs.dataset.train
+        start, train = build(candidate, parts.making.recovery), problem.inputs.dataset.train
         model = fine_tuned(start, problem.inputs.parent, train, recipe=seeded)
         kept = problem.space.costs(candidate)["macs_g"] / problem.parent_costs["macs_g"]
         quarter = coco_map(predict(model, val), val).map50_95

@@ -17,22 +17,22 @@ from ultralytics.nn.tasks import DetectionModel
 from evaluators.accuracy.detection import score
 from evaluators.data.images import Images, load_images
 from evaluators.latency.timing import measure_latency
-from evaluators.runtimes.onnx_runtime import export_onnx
-from evaluators.worker import Workshop
+from evaluators.runtimes.onnx_export import export_onnx
+from evaluators.worker import Supernets
+from leaderboards.benchmarks.arguments import command, fine_tuned, parts_of, read_shares
 from leaderboards.benchmarks.record import Cell, Record
-from leaderboards.benchmarks.setting import command, fine_tuned, read_shares, recipe_of
 from leaderboards.environment import environment
-from leaderboards.recipes.demands import TWO_OF_FOUR, TWO_OF_FOUR_PERCENT
-from leaderboards.recipes.recipe import EMBEDDED
+from leaderboards.recipes.keys import EMBEDDED
+from leaderboards.recipes.strategy_keys import TWO_OF_FOUR, TWO_OF_FOUR_PERCENT
 from leaderboards.runs.prepare import prepare
 from leaderboards.runs.problem import Problem
-from leaderboards.runs.rows import finetune_recipe
-from leaderboards.runs.studies import make_workshop
-from leaderboards.tuning.finetune import FinetuneRecipe
-from spaces.bases.base import SAME
+from leaderboards.runs.studies import make_supernets
+from leaderboards.tuning.finetune import FinetuneRecipe, finetune_recipe
+from spaces.bases.names import SAME
 from spaces.build import BATCH, Builder
 from spaces.candidate import Candidate
-from spaces.cutting.masks import Granularity, Mask, bytes_saved, mask_of, share_of_zeros, weighted_layers
+from spaces.cutting.mask import Granularity, Mask, mask_of
+from spaces.cutting.masks import bytes_saved, share_of_zeros, weighted_layers
 from spaces.errors import BadInput
 from spaces.informed_space import InformedSpace
 from spaces.networks.threads import one_thread
@@ -48,7 +48,7 @@ class Bench:
     """What every network of the benchmark is made with and measured on."""
 
     problem: Problem
-    workshop: Workshop
+    supernets: Supernets
     build: Builder
     val: Images
     recipe: FinetuneRecipe
@@ -72,7 +72,7 @@ class Bench:
         """Return the allocated widths that have as many parameters as a masked network has weights left."""
         weights = sum(layer.weight.numel() for layer in weighted_layers(self.problem.inputs.parent).values()) / 1e6
         limits = {"params_m": self.problem.parent_costs["params_m"] - share * weights}
-        informed = InformedSpace(self.problem.space, self.workshop.same.study.losses)
+        informed = InformedSpace(self.problem.space, self.supernets.same.study.losses)
         return informed.sample(np.random.default_rng(0), limits=limits, diversity=0.0)
 
     def _row(self, what: str, percent: int, candidate: Candidate, recovery: Recovery) -> dict[str, Cell]:
@@ -85,7 +85,7 @@ class Bench:
 
     def _tuned(self, network: DetectionModel, candidate: Candidate) -> DetectionModel:
         recipe = replace(self.recipe, keep_zeros=mask_of(candidate) is not None)
-        return fine_tuned(network, self.workshop.parent, self.problem.inputs.dataset.train, recipe=recipe)
+        return fine_tuned(network, self.supernets.parent, self.problem.inputs.dataset.train, recipe=recipe)
 
     def _size(self, network: DetectionModel) -> dict[str, Cell]:
         with tempfile.TemporaryDirectory() as folder:
@@ -145,12 +145,12 @@ def _masks(each: Granularity, percent: int) -> list[Mask]:
 
 def make_bench(data: str, *words: str) -> Bench:
     """Return what the benchmark needs of `data`, with `words` as on the command line."""
-    recipe = recipe_of(data, *words)
-    problem = prepare(recipe)
-    workshop = make_workshop(recipe, problem)
-    tuning = finetune_recipe(recipe, n_classes=len(problem.inputs.dataset.names))
-    val = load_images(problem.inputs.dataset.val, imgsz=recipe.imgsz)
-    return Bench(problem, workshop, workshop.same.builder("cpu"), val, tuning)
+    parts = parts_of(data, *words)
+    problem = prepare(parts)
+    supernets = make_supernets(parts.making, problem)
+    tuning = finetune_recipe(parts.tuning, n_classes=len(problem.inputs.dataset.names))
+    val = load_images(problem.inputs.dataset.val, imgsz=parts.bases.imgsz)
+    return Bench(problem, supernets, supernets.same.builder("cpu"), val, tuning)
 
 
 def gain_of(rows: list[dict[str, Cell]], percent: int, /) -> float:

@@ -5,19 +5,21 @@ on the hold-out of train; val is not looked at, for the default follows from thi
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from evaluators.accuracy.detection import score
 from evaluators.data.images import Images, load_images
 from evaluators.worker import Studied
+from leaderboards.benchmarks.arguments import command, parts_of, read_shares
 from leaderboards.benchmarks.record import Cell, Record
-from leaderboards.benchmarks.setting import command, read_shares, recipe_of
 from leaderboards.environment import environment
-from leaderboards.recipes.recipe import EMBEDDED, Recipe
+from leaderboards.recipes.keys import EMBEDDED
+from leaderboards.recipes.parts import Making
 from leaderboards.runs.prepare import prepare
 from leaderboards.runs.problem import Problem
-from leaderboards.runs.studies import make_workshop
+from leaderboards.runs.studies import make_supernets
 from spaces.candidate import Candidate
 from spaces.importance.by_name import Importance
 from spaces.informed_space import InformedSpace
@@ -38,11 +40,11 @@ def importance(*, data: str = EMBEDDED, budgets: str = "50,40") -> Record:
         data: digits, or bccd or coco128 where REAL_DATA leads to them.
         budgets: of the parent's MACs in percent.
     """
-    shares, recipe = read_shares("budgets", budgets), recipe_of(data)
-    problem = prepare(recipe)
-    holdout = load_images(problem.inputs.holdout.search, imgsz=recipe.imgsz)
+    shares, parts = read_shares("budgets", budgets), parts_of(data)
+    problem = prepare(parts)
+    holdout = load_images(problem.inputs.holdout.search, imgsz=parts.bases.imgsz)
     with one_thread():
-        rows = [row for each in Importance for row in _rows(recipe, problem, holdout, each=each, shares=shares)]
+        rows = [row for each in Importance for row in _rows(parts.making, problem, holdout, each=each, shares=shares)]
     gain = min(_gain(rows, share) for share in shares)
     return Record(
         f"importance_{data}",
@@ -57,10 +59,10 @@ def importance(*, data: str = EMBEDDED, budgets: str = "50,40") -> Record:
 
 
 def _rows(
-    recipe: Recipe, problem: Problem, holdout: Images, *, each: Importance, shares: list[float]
+    making: Making, problem: Problem, holdout: Images, *, each: Importance, shares: list[float]
 ) -> Iterator[dict[str, Cell]]:
     """Yield a row for each budget and way to set the widths."""
-    studied = make_workshop(recipe.model_copy(update={"importance": each}), problem).same
+    studied = make_supernets(replace(making, importance=each), problem).same
     build = studied.builder("cpu")
     for share in shares:
         limits = {"macs_g": share * problem.parent_costs["macs_g"]}

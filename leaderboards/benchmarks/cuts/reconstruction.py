@@ -20,19 +20,19 @@ from evaluators.budget import Budget
 from evaluators.data.dataset import Sample
 from evaluators.data.images import Images, load_images
 from evaluators.metric import MACS, MAP
-from evaluators.result import Result, Status
-from evaluators.worker import Workshop, make_measure
+from evaluators.result import Job, Result, Status
+from evaluators.worker import Supernets, make_measure
+from leaderboards.benchmarks.arguments import command, fine_tuned, measured, parts_of, read_count
 from leaderboards.benchmarks.record import Cell, Record
-from leaderboards.benchmarks.setting import command, fine_tuned, measured, read_count, recipe_of
 from leaderboards.environment import environment
-from leaderboards.recipes.recipe import EMBEDDED, Recipe
-from leaderboards.run_folder import run_folder
+from leaderboards.recipes.keys import EMBEDDED
+from leaderboards.recipes.parts import Parts
+from leaderboards.run_path import run_folder
 from leaderboards.runs.prepare import prepare
 from leaderboards.runs.problem import Problem
-from leaderboards.runs.rows import finetune_recipe
-from leaderboards.runs.studies import make_workshop
-from leaderboards.tuning.finetune import FinetuneRecipe
-from search.executor import InProcess, Job
+from leaderboards.runs.studies import make_supernets
+from leaderboards.tuning.finetune import FinetuneRecipe, finetune_recipe
+from search.executor import InProcess
 from search.journal import Journal
 from search.loop import search
 from search.strategies.evolution import NSGA2
@@ -45,7 +45,7 @@ TARGETS = {0.7: 0.95, 0.5: 0.85, 0.4: 0.70}  # of the parent's mAP, by share of 
 
 
 @dataclass(frozen=True, eq=False)
-class Trial:
+class Reconstructions:
     """What a worker needs for one seed and budget; the job's number says which.
 
     Attributes:
@@ -54,7 +54,7 @@ class Trial:
         tuned_seeds: the best of so many seeds is fine-tuned, from both starts.
     """
 
-    workshops: Sequence[Workshop]
+    supernets_by_seed: Sequence[Supernets]
     holdout: tuple[Sample, ...]
     train: tuple[Sample, ...]
     val: Images
@@ -68,23 +68,23 @@ class Trial:
         """Return the readings of one seed and budget."""
         torch.set_num_threads(1)
         seed, place = divmod(job.number, len(self.shares))
-        workshop, limits = self.workshops[seed], {MACS.name: 0.0}
-        limits[MACS.name] = self.shares[place] * workshop.same.base.space.reach()[MACS.name][1]
-        found = self._search(workshop, limits, seed)
+        supernets, limits = self.supernets_by_seed[seed], {MACS.name: 0.0}
+        limits[MACS.name] = self.shares[place] * supernets.same.base.space.reach()[MACS.name][1]
+        found = self._search(supernets, limits, seed)
         drawn = [
-            workshop.same.base.space.sample(np.random.default_rng([seed, place, index]), limits=limits)
+            supernets.same.base.space.sample(np.random.default_rng([seed, place, index]), limits=limits)
             for index in range(self.n_random)
         ]
-        readings = self._after(workshop, [found], "best") | self._after(workshop, drawn, "random")
+        readings = self._after(supernets, [found], "best") | self._after(supernets, drawn, "random")
         if seed < self.tuned_seeds:
-            readings |= self._tuned(workshop, found)
+            readings |= self._tuned(supernets, found)
         return Result(job.number, job.candidate, Status.DONE, readings, 0.0)
 
-    def _search(self, workshop: Workshop, limits: Mapping[str, float], seed: int) -> Candidate:
+    def _search(self, supernets: Supernets, limits: Mapping[str, float], seed: int) -> Candidate:
         """Return the candidate with the best mAP on the hold-out, not fine-tuned."""
-        space = InformedSpace(workshop.same.base.space, workshop.same.study.losses)
+        space = InformedSpace(supernets.same.base.space, supernets.same.study.losses)
         strategy = NSGA2(space, limits, (MAP, MACS), spread=1.0)
-        executor = InProcess(make_measure(workshop, self.holdout, Budget(limits), device="cpu"))
+        executor = InProcess(make_measure(supernets, self.holdout, Budget(limits), device="cpu"))
         with tempfile.TemporaryDirectory() as folder, Journal(Path(folder) / "journal.jsonl", {}) as journal:
             results = search(
                 strategy, executor, journal, n_candidates=self.n_searched, seed=seed, on_result=lambda _: None
@@ -92,20 +92,20 @@ class Trial:
         done = [result for result in results if result.status is Status.DONE]
         return max(done, key=lambda result: result.readings[MAP.name]).candidate
 
-    def _after(self, workshop: Workshop, candidates: Sequence[Candidate], name: str) -> dict[str, float]:
+    def _after(self, supernets: Supernets, candidates: Sequence[Candidate], name: str) -> dict[str, float]:
         """Return the mean mAP on val of `candidates` after each recovery."""
-        build = workshop.same.builder("cpu")
+        build = supernets.same.builder("cpu")
         return {
             f"{name}_{recovery}": mean(self._score(build(candidate, recovery)) for candidate in candidates)
             for recovery in (Recovery.ADAPTIVE_BN, Recovery.ONE_SHOT, Recovery.RECONSTRUCT)
         }
 
-    def _tuned(self, workshop: Workshop, candidate: Candidate) -> dict[str, float]:
+    def _tuned(self, supernets: Supernets, candidate: Candidate) -> dict[str, float]:
         """Return the mAP on val after the same fine-tuning from two starts."""
-        build = workshop.same.builder("cpu")
+        build = supernets.same.builder("cpu")
         readings = {}
         for recovery in (Recovery.ADAPTIVE_BN, Recovery.RECONSTRUCT):
-            model = fine_tuned(build(candidate, recovery), workshop.parent, self.train, recipe=self.recipe)
+            model = fine_tuned(build(candidate, recovery), supernets.parent, self.train, recipe=self.recipe)
             readings[f"tuned_{recovery}"] = self._score(model)
         return readings
 
@@ -135,19 +135,19 @@ def reconstruction(
     """
     n_seeds, n_searched = read_count("seeds", seeds, least=1), read_count("searched", searched, least=1)
     n_random, n_tuned = read_count("random", random, least=1), read_count("tuned_seeds", tuned_seeds, least=0)
-    recipe = recipe_of(data, f"finetune_epochs={epochs}", f"workers={workers}")
-    problem = prepare(recipe)
-    trial = _trial(recipe, problem, (n_seeds, n_searched, n_random, n_tuned))
-    parent = coco_map(predict(problem.inputs.parent, trial.val), trial.val).map50_95
+    parts = parts_of(data, f"finetune_epochs={epochs}", f"workers={workers}")
+    problem = prepare(parts)
+    reconstructions = _reconstructions(parts, problem, (n_seeds, n_searched, n_random, n_tuned))
+    parent = coco_map(predict(problem.inputs.parent, reconstructions.val), reconstructions.val).map50_95
     folder = run_folder(out or f"reconstruction-{data}")
     folder.mkdir(parents=True, exist_ok=True)
     asked = {"seeds": seeds, "searched": searched, "random": random, "tuned_seeds": tuned_seeds}
-    with Journal(folder / "reconstruction.jsonl", {**recipe.identity(), **asked}) as journal:
+    with Journal(folder / "reconstruction.jsonl", {**parts.identity, **asked}) as journal:
         numbers = [number for number in range(n_seeds * len(TARGETS)) if number not in journal.results]
-        jobs = [Job(number, problem.space.parent) for number in numbers]  # the trial finds its own candidates
-        for result in measured(lambda: trial, jobs, workers=recipe.workers):
+        jobs = [Job(number, problem.space.parent) for number in numbers]  # the reconstructions finds its own candidates
+        for result in measured(lambda: reconstructions, jobs, workers=parts.place.workers):
             journal.append_result(result)
-        rows = _rows(parent, trial, journal)
+        rows = _rows(parent, reconstructions, journal)
     words = f"seeds={seeds} searched={searched} random={random} epochs={epochs} tuned_seeds={tuned_seeds}"
     return _record(data, rows, words)
 
@@ -167,15 +167,15 @@ def _record(data: str, rows: Sequence[Mapping[str, Cell]], words: str) -> Record
     )
 
 
-def _trial(recipe: Recipe, problem: Problem, counts: tuple[int, int, int, int]) -> Trial:
+def _reconstructions(parts: Parts, problem: Problem, counts: tuple[int, int, int, int]) -> Reconstructions:
     n_seeds, n_searched, n_random, tuned_seeds = counts
-    seeded = [recipe.model_copy(update={"seed": seed}) for seed in range(n_seeds)]
-    return Trial(
-        [make_workshop(each, problem) for each in seeded],
+    seeded = [replace(parts.making, seed=seed) for seed in range(n_seeds)]
+    return Reconstructions(
+        [make_supernets(each, problem) for each in seeded],
         problem.inputs.holdout.search,
         problem.inputs.dataset.train,
-        load_images(problem.inputs.dataset.val, imgsz=recipe.imgsz),
-        replace(finetune_recipe(recipe, n_classes=len(problem.inputs.dataset.names)), seed=0),
+        load_images(problem.inputs.dataset.val, imgsz=parts.bases.imgsz),
+        replace(finetune_recipe(parts.tuning, n_classes=len(problem.inputs.dataset.names)), seed=0),
         tuple(TARGETS),
         n_random,
         n_searched,
@@ -183,11 +183,11 @@ def _trial(recipe: Recipe, problem: Problem, counts: tuple[int, int, int, int]) 
     )
 
 
-def _rows(parent: float, trial: Trial, journal: Journal) -> list[dict[str, Cell]]:
+def _rows(parent: float, reconstructions: Reconstructions, journal: Journal) -> list[dict[str, Cell]]:
     """Return one row for each budget: means over the seeds, and the spread of the best.
 
     Raises:
-        BadInput: a trial failed; the message has its error.
+        BadInput: a reconstructions failed; the message has its error.
     """
     rows: list[dict[str, Cell]] = []
     failed = [result.error for result in journal.results.values() if result.status is not Status.DONE]
@@ -206,6 +206,9 @@ def _rows(parent: float, trial: Trial, journal: Journal) -> list[dict[str, Cell]
                 f"tuned_{recovery}": mean(readings[f"tuned_{recovery}"] for readings in tuned) if tuned else "-"
                 for recovery in (Recovery.ADAPTIVE_BN, Recovery.RECONSTRUCT)
             }
-            | {"epochs": trial.recipe.epochs, "n_images": len(trial.workshops[0].same.calibration)}
+            | {
+                "epochs": reconstructions.recipe.epochs,
+                "n_images": len(reconstructions.supernets_by_seed[0].same.calibration),
+            }
         )
     return rows

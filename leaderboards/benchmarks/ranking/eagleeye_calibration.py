@@ -3,7 +3,7 @@
 The same sub-networks, drawn on the budget and cut by L1, calibrated both ways on the same images: as published, the
 statistics of BatchNorm are replaced by those of a fixed set; as in the port, they drift at momentum 0.03 for 22 batches
 that go on where the candidate before stopped, and half of the parent's stay. Both rank by mAP on a hold-out of train.
-The truth is the mAP on val after fine-tuning from the published calibration, and beside it, for nothing, the mAP on
+The final is the mAP on val after fine-tuning from the published calibration, and beside it, for nothing, the mAP on
 the hold-out after sequential reconstruction of the same channels.
 """
 
@@ -14,19 +14,18 @@ import numpy as np
 
 from evaluators.accuracy.detection import score
 from evaluators.data.images import Images, load_images
-from evaluators.result import Status
+from evaluators.result import Job, Status
+from leaderboards.benchmarks.arguments import command, measured, parts_of, read_count
 from leaderboards.benchmarks.ranking.eagleeye import CALIBRATION_BATCH, N_BATCHES
-from leaderboards.benchmarks.ranking.ground import Build, Ground, make_ground
-from leaderboards.benchmarks.ranking.truth import READING, FineTuned
+from leaderboards.benchmarks.ranking.final_accuracy import READING, FineTuned
+from leaderboards.benchmarks.ranking.testbed import Build, Testbed, make_testbed
 from leaderboards.benchmarks.record import Cell, Record
-from leaderboards.benchmarks.setting import command, measured, read_count, recipe_of
 from leaderboards.environment import environment
-from leaderboards.recipes.recipe import EMBEDDED
+from leaderboards.recipes.keys import EMBEDDED
 from leaderboards.reports.agreement import correlate
-from leaderboards.run_folder import run_folder
-from leaderboards.runs.rows import finetune_recipe
-from leaderboards.runs.studies import make_workshop
-from search.executor import Job
+from leaderboards.run_path import run_folder
+from leaderboards.runs.studies import make_supernets
+from leaderboards.tuning.finetune import finetune_recipe
 from search.journal import Journal
 from spaces.candidate import Candidate
 from spaces.errors import BadInput
@@ -50,8 +49,8 @@ def eagleeye_calibration(
     """
     count, n_tuned = read_count("n", n, least=4), read_count("tuned", tuned, least=0)
     words = ("importance=l1", "recovery=adaptive_bn", f"finetune_epochs={epochs}", f"workers={workers}")
-    ground = make_ground(data, recipe_of(data, *words))
-    rows = compare(ground, n=count, n_tuned=n_tuned, folder=run_folder(out or f"eagleeye-calibration-{data}"))
+    testbed = make_testbed(data, parts_of(data, *words))
+    rows = compare(testbed, n=count, n_tuned=n_tuned, folder=run_folder(out or f"eagleeye-calibration-{data}"))
     gain = gain_of(rows)
     return Record(
         f"eagleeye_calibration_{data}",
@@ -65,18 +64,18 @@ def eagleeye_calibration(
     )
 
 
-def compare(ground: Ground, *, n: int, n_tuned: int, folder: Path) -> list[dict[str, Cell]]:
+def compare(testbed: Testbed, *, n: int, n_tuned: int, folder: Path) -> list[dict[str, Cell]]:
     """Return a row for each calibration of the same `n` candidates, of which the first `n_tuned` are fine-tuned too.
 
     Args:
         folder: where the journal of the fine-tuning is kept.
     """
-    candidates = [ground.draw(index) for index in range(n)]
-    scores = _scores(ground, candidates)
+    candidates = [testbed.draw(index) for index in range(n)]
+    scores = _scores(testbed, candidates)
     winners = {name: best(scores, name) for name in (PUBLISHED, PORT)}
     chosen = sorted({*range(min(n_tuned, n)), *winners.values()})
-    truth = _truth(ground, candidates, chosen, folder=folder)
-    return [_row(name, scores, truth, winners[name]) for name in (PUBLISHED, PORT)]
+    final = _final(testbed, candidates, chosen, folder=folder)
+    return [_row(name, scores, final, winners[name]) for name in (PUBLISHED, PORT)]
 
 
 def best(scores: Sequence[Scores], name: str, /) -> int:
@@ -84,39 +83,43 @@ def best(scores: Sequence[Scores], name: str, /) -> int:
     return int(np.argmax([each[name] for each in scores]))
 
 
-def _scores(ground: Ground, candidates: Sequence[Candidate]) -> list[Scores]:
+def _scores(testbed: Testbed, candidates: Sequence[Candidate]) -> list[Scores]:
     """Return the mAP on the hold-out of each candidate, by what calibrated it."""
-    images = load_images(ground.problem.inputs.holdout.rest[: N_BATCHES * CALIBRATION_BATCH], imgsz=ground.scored.imgsz)
-    builders = ground.builders(ground.recipe.calibration_images, (Recovery.NOTHING, Recovery.RECONSTRUCT))
-    return [_score(ground, candidate, images, builders) for candidate in candidates]
+    images = load_images(
+        testbed.problem.inputs.holdout.rest[: N_BATCHES * CALIBRATION_BATCH], imgsz=testbed.scored.imgsz
+    )
+    builders = testbed.builders(testbed.parts.making.calibration_images, (Recovery.NOTHING, Recovery.RECONSTRUCT))
+    return [_score(testbed, candidate, images, builders) for candidate in candidates]
 
 
 def _score(
-    ground: Ground, candidate: Candidate, images: Images, builders: Mapping[Recovery, Build], /
+    testbed: Testbed, candidate: Candidate, images: Images, builders: Mapping[Recovery, Build], /
 ) -> dict[str, float]:
     published, drifted = builders[Recovery.NOTHING](candidate), builders[Recovery.NOTHING](candidate)
     calibrate_bn_(published, images.batches(CALIBRATION_BATCH))
-    ground.port.calibrate_(drifted)
+    testbed.port.calibrate_(drifted)
     networks = {PUBLISHED: published, PORT: drifted, SEQUENTIAL: builders[Recovery.RECONSTRUCT](candidate)}
-    return {name: score(network, ground.scored)["map50_95"] for name, network in networks.items()}
+    return {name: score(network, testbed.scored)["map50_95"] for name, network in networks.items()}
 
 
-def _truth(ground: Ground, candidates: Sequence[Candidate], chosen: Sequence[int], *, folder: Path) -> dict[int, float]:
+def _final(
+    testbed: Testbed, candidates: Sequence[Candidate], chosen: Sequence[int], *, folder: Path
+) -> dict[int, float]:
     """Return the fine-tuned mAP on val of the `chosen` candidates.
 
     Raises:
         BadInput: one of them failed; with its error.
     """
-    recipe, problem = ground.recipe, ground.problem
+    parts, problem = testbed.parts, testbed.problem
     folder.mkdir(parents=True, exist_ok=True)
-    identity = {**recipe.identity(), "n": len(candidates), "data": problem.inputs.dataset.fingerprint}
-    with Journal(folder / "truth.jsonl", identity) as journal:
+    identity = {**parts.identity, "n": len(candidates), "data": problem.inputs.dataset.fingerprint}
+    with Journal(folder / "final.jsonl", identity) as journal:
         missing = [Job(number, candidates[number]) for number in chosen if number not in journal.results]
-        val = load_images(problem.inputs.dataset.val, imgsz=recipe.imgsz)
-        tuning = finetune_recipe(recipe, n_classes=len(problem.inputs.dataset.names))
-        workshop = make_workshop(recipe, problem)
-        tune = FineTuned(workshop, problem.inputs.dataset.train, val, tuning, len(candidates))
-        for result in measured(lambda: tune, missing, workers=recipe.workers):
+        val = load_images(problem.inputs.dataset.val, imgsz=parts.bases.imgsz)
+        tuning = finetune_recipe(parts.tuning, n_classes=len(problem.inputs.dataset.names))
+        supernets = make_supernets(parts.making, problem)
+        tune = FineTuned(supernets, problem.inputs.dataset.train, val, tuning, len(candidates))
+        for result in measured(lambda: tune, missing, workers=parts.place.workers):
             journal.append_result(result)
         results = {number: journal.results[number] for number in chosen}
     if failed := [result.error for result in results.values() if result.status is not Status.DONE]:
@@ -124,7 +127,7 @@ def _truth(ground: Ground, candidates: Sequence[Candidate], chosen: Sequence[int
     return {number: result.readings[READING] for number, result in results.items()}
 
 
-def _row(name: str, scores: Sequence[Scores], truth: Mapping[int, float], winner: int) -> dict[str, Cell]:
+def _row(name: str, scores: Sequence[Scores], final: Mapping[int, float], winner: int) -> dict[str, Cell]:
     own = [each[name] for each in scores]
     return {
         "calibration": name,
@@ -132,16 +135,16 @@ def _row(name: str, scores: Sequence[Scores], truth: Mapping[int, float], winner
         "mean_map": float(np.mean(own)),
         "best_map": own[winner],
         **_agreement("sequential", own, [each[SEQUENTIAL] for each in scores]),
-        "n_tuned": len(truth),
-        **_agreement("tuned", [own[number] for number in truth], list(truth.values())),
-        "winner_tuned_map": truth[winner],
-        "best_tuned_map": max(truth.values()),
+        "n_tuned": len(final),
+        **_agreement("tuned", [own[number] for number in final], list(final.values())),
+        "winner_tuned_map": final[winner],
+        "best_tuned_map": max(final.values()),
     }
 
 
-def _agreement(name: str, scores: Sequence[float], truth: Sequence[float]) -> dict[str, Cell]:
+def _agreement(name: str, scores: Sequence[float], final: Sequence[float]) -> dict[str, Cell]:
     """Return Spearman's correlation and its interval, dashes where there is no order or are too few."""
-    found = correlate(scores, truth)
+    found = correlate(scores, final)
     low, high = ("-", "-") if found is None or found.interval is None else found.interval
     spearman: Cell = "-" if found is None else found.spearman
     return {f"spearman_{name}": spearman, f"spearman_{name}_low": low, f"spearman_{name}_high": high}

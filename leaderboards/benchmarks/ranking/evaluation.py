@@ -13,11 +13,11 @@ from torch import nn
 from ultralytics.nn.tasks import DetectionModel
 
 from evaluators.accuracy.detection import batch_of, coco_map, detections, predict, score
+from leaderboards.benchmarks.arguments import known_data, read_count
 from leaderboards.benchmarks.ranking.eagleeye import CALIBRATION_BATCH, detect, forward
 from leaderboards.benchmarks.ranking.fidelity import cheapest, settings_of_ours, settings_of_port
-from leaderboards.benchmarks.ranking.ground import SHARE, Build, Ground, Stopwatch, make_grounds
+from leaderboards.benchmarks.ranking.testbed import SHARE, Build, Stopwatch, Testbed, make_testbeds
 from leaderboards.benchmarks.record import Cell, Record
-from leaderboards.benchmarks.setting import known_data, read_count
 from leaderboards.environment import environment
 from spaces.errors import BadInput
 from spaces.networks.folding import fold_bn
@@ -66,15 +66,15 @@ def evaluation(
     if fidelity not in set(known_data()) - {"coco128"}:
         raise BadInput(f"fidelity={fidelity!r:.60} must be digits, or bccd with REAL_DATA leading to it")
     with one_thread():
-        grounds = make_grounds()
-        outcomes = {name: compare(ground, n=n, n_images=n_images) for name, ground in grounds.items()}
+        testbeds = make_testbeds()
+        outcomes = {name: compare(testbed, n=n, n_images=n_images) for name, testbed in testbeds.items()}
         rows = [row for outcome in outcomes.values() for row in outcome.rows]
         gain = 0.0
         if n_ranked:
-            faithful = _fidelity(grounds[fidelity], n_ranked, outcomes[fidelity].propose_s)
+            faithful = _fidelity(testbeds[fidelity], n_ranked, outcomes[fidelity].propose_s)
             gain = float(faithful[-1]["value"])
             rows += faithful
-    if "bccd" not in grounds:
+    if "bccd" not in testbeds:
         rows.append({"data": "bccd", "side": "both", "what": "left out: REAL_DATA is not set", "value": False})
     lead = outcomes.get("bccd", outcomes["digits"])
     worst_share = max(outcome.map_share for outcome in outcomes.values())
@@ -91,22 +91,22 @@ def evaluation(
     )
 
 
-def compare(ground: Ground, /, *, n: int, n_images: int) -> Outcome:
+def compare(testbed: Testbed, /, *, n: int, n_images: int) -> Outcome:
     """Return how `n` candidates of each side fare that are recovered on `n_images`, the sides taking turns."""
-    _check_same_metric(ground)
-    as_port = ground.builders(n_images, (Recovery.NOTHING, Recovery.ADAPTIVE_BN))
-    usual = ground.builders(ground.recipe.calibration_images, (Recovery.RECONSTRUCT,))
+    _check_same_metric(testbed)
+    as_port = testbed.builders(n_images, (Recovery.NOTHING, Recovery.ADAPTIVE_BN))
+    usual = testbed.builders(testbed.parts.making.calibration_images, (Recovery.RECONSTRUCT,))
     ways = {ADAPTIVE_BN: as_port[Recovery.ADAPTIVE_BN], RECONSTRUCTION: usual[Recovery.RECONSTRUCT]}
     ours, port = Stopwatch(), Stopwatch()
     sides = [
-        lambda index: _evaluate(ground, index, ways, ours),
-        lambda _: _evaluate_port(ground, n_images // CALIBRATION_BATCH, port),
+        lambda index: _evaluate(testbed, index, ways, ours),
+        lambda _: _evaluate_port(testbed, n_images // CALIBRATION_BATCH, port),
     ]
     for index in range(n):
         for evaluate in sides if index % 2 == 0 else reversed(sides):
             evaluate(index)
-        _split(ground, index, as_port, ours)
-    return _outcome(ground, ours, port, n_images=n_images)
+        _split(testbed, index, as_port, ours)
+    return _outcome(testbed, ours, port, n_images=n_images)
 
 
 def peak_gflops() -> float:
@@ -121,83 +121,83 @@ def peak_gflops() -> float:
     return 2 * 8 * 40 * 40 * 128 * 128 * 9 / min(times) / 1e9
 
 
-def _check_same_metric(ground: Ground) -> None:
+def _check_same_metric(testbed: Testbed) -> None:
     """Make sure that both sides say the same of the parent, up to the port's NMS."""
-    parent = ground.problem.inputs.parent
-    ours = coco_map(predict(parent, ground.scored), ground.scored).map50_95
-    theirs = coco_map(detect(forward(parent, ground.scored), ground.scored), ground.scored).map50_95
+    parent = testbed.problem.inputs.parent
+    ours = coco_map(predict(parent, testbed.scored), testbed.scored).map50_95
+    theirs = coco_map(detect(forward(parent, testbed.scored), testbed.scored), testbed.scored).map50_95
     if abs(ours - theirs) > PARENT_GAP:
         raise RuntimeError(f"the sides must agree on the parent, got mAP {ours:.4f} and {theirs:.4f}")
 
 
-def _evaluate(ground: Ground, index: int, ways: Mapping[str, Build], watch: Stopwatch) -> None:
+def _evaluate(testbed: Testbed, index: int, ways: Mapping[str, Build], watch: Stopwatch) -> None:
     """Evaluate candidate `index` as a worker does, with each recovery."""
     for way, build in ways.items():
         with watch.time(way):
-            score(build(ground.draw(index)), ground.scored)
+            score(build(testbed.draw(index)), testbed.scored)
 
 
-def _evaluate_port(ground: Ground, n_batches: int, watch: Stopwatch) -> None:
+def _evaluate_port(testbed: Testbed, n_batches: int, watch: Stopwatch) -> None:
     with watch.time("propose"):
-        proposal = ground.port.propose()
+        proposal = testbed.port.propose()
     watch.seconds["proposals"].append(float(proposal.n_drawn))
     with watch.time("inherit"):
-        model = ground.port.inherit(proposal.keep)
+        model = testbed.port.inherit(proposal.keep)
     with watch.time("calibrate"):
-        ground.port.calibrate_(model, n_batches=n_batches)
+        testbed.port.calibrate_(model, n_batches=n_batches)
     with watch.time("validate: forward"):
-        outputs = forward(model, ground.scored)
+        outputs = forward(model, testbed.scored)
     with watch.time("validate: NMS"):
-        found = detect(outputs, ground.scored)
+        found = detect(outputs, testbed.scored)
     with watch.time("validate: mAP"):
-        coco_map(found, ground.scored)
+        coco_map(found, testbed.scored)
 
 
-def _split(ground: Ground, index: int, builders: Mapping[Recovery, Build], watch: Stopwatch) -> None:
+def _split(testbed: Testbed, index: int, builders: Mapping[Recovery, Build], watch: Stopwatch) -> None:
     """Take the time of each stage of candidate `index`."""
-    candidate = ground.draw(index)
+    candidate = testbed.draw(index)
     with watch.time("cut"):
         builders[Recovery.NOTHING](candidate)
     with watch.time("cut and calibrate"):
         model = builders[Recovery.ADAPTIVE_BN](candidate)
-    _split_score(ground, model, watch)
+    _split_score(testbed, model, watch)
     with watch.time("score"):
-        score(model, ground.scored)
+        score(model, testbed.scored)
 
 
 @torch.no_grad()
-def _split_score(ground: Ground, model: DetectionModel, watch: Stopwatch) -> None:
-    size = batch_of(ground.scored)
+def _split_score(testbed: Testbed, model: DetectionModel, watch: Stopwatch) -> None:
+    size = batch_of(testbed.scored)
     with watch.time("floats"):
-        for _ in ground.scored.batches(size):
+        for _ in testbed.scored.batches(size):
             pass
     with watch.time("floats and forward"):
         folded = fold_bn(model)
-        outputs = [folded(batch)[0] for batch in ground.scored.batches(size)]
+        outputs = [folded(batch)[0] for batch in testbed.scored.batches(size)]
     with watch.time("NMS"):
-        pairs = zip(outputs, ground.scored.parts(size), strict=True)
+        pairs = zip(outputs, testbed.scored.parts(size), strict=True)
         found = [boxes for output, part in pairs for boxes in detections(output, part)]
     with watch.time("mAP"):
-        coco_map(found, ground.scored)
+        coco_map(found, testbed.scored)
 
 
-def _outcome(ground: Ground, ours: Stopwatch, port: Stopwatch, *, n_images: int) -> Outcome:
+def _outcome(testbed: Testbed, ours: Stopwatch, port: Stopwatch, *, n_images: int) -> Outcome:
     ours_s, port_s = ours.mean(ADAPTIVE_BN), port.mean(*OF_PORT)
     published_s = port_s + port.mean("propose") * (PUBLISHED_DRAWS / port.mean("proposals") - 1)
     referee_s = ours.mean("NMS", "mAP")
     rows = [
-        _row(ground, "ours", f"{ADAPTIVE_BN}: candidates a minute", 60 / ours_s),
-        _row(ground, "ours", f"{RECONSTRUCTION}: candidates a minute", 60 / ours.mean(RECONSTRUCTION)),
-        _row(ground, "port", "candidates a minute", 60 / port_s),
-        _row(ground, "both", "equal work: times as fast", port_s / ours_s),
-        _row(ground, "both", f"the same at {PUBLISHED_DRAWS:g} proposals a candidate", published_s / ours_s),
-        _row(ground, "both", f"{RECONSTRUCTION}: times as fast", port_s / ours.mean(RECONSTRUCTION)),
-        _row(ground, "port", "proposals a candidate", port.mean("proposals")),
-        *(_row(ground, "port", f"{stage}, ms", 1e3 * port.mean(stage)) for stage in OF_PORT),
-        *(_row(ground, "ours", f"{stage}, ms", 1e3 * seconds) for stage, seconds in _stages(ours).items()),
-        *_speed(ground, ours, port_s, n_images=n_images),
-        _row(ground, "ours", f"{ADAPTIVE_BN}: share of NMS and mAP", referee_s / ours_s),
-        _row(ground, "ours", f"{RECONSTRUCTION}: share of NMS and mAP", referee_s / ours.mean(RECONSTRUCTION)),
+        _row(testbed, "ours", f"{ADAPTIVE_BN}: candidates a minute", 60 / ours_s),
+        _row(testbed, "ours", f"{RECONSTRUCTION}: candidates a minute", 60 / ours.mean(RECONSTRUCTION)),
+        _row(testbed, "port", "candidates a minute", 60 / port_s),
+        _row(testbed, "both", "equal work: times as fast", port_s / ours_s),
+        _row(testbed, "both", f"the same at {PUBLISHED_DRAWS:g} proposals a candidate", published_s / ours_s),
+        _row(testbed, "both", f"{RECONSTRUCTION}: times as fast", port_s / ours.mean(RECONSTRUCTION)),
+        _row(testbed, "port", "proposals a candidate", port.mean("proposals")),
+        *(_row(testbed, "port", f"{stage}, ms", 1e3 * port.mean(stage)) for stage in OF_PORT),
+        *(_row(testbed, "ours", f"{stage}, ms", 1e3 * seconds) for stage, seconds in _stages(ours).items()),
+        *_speed(testbed, ours, port_s, n_images=n_images),
+        _row(testbed, "ours", f"{ADAPTIVE_BN}: share of NMS and mAP", referee_s / ours_s),
+        _row(testbed, "ours", f"{RECONSTRUCTION}: share of NMS and mAP", referee_s / ours.mean(RECONSTRUCTION)),
     ]
     return Outcome(port_s / ours_s, referee_s / ours_s, port.mean("propose"), rows)
 
@@ -218,39 +218,39 @@ def _stages(ours: Stopwatch) -> dict[str, float]:
     }
 
 
-def _speed(ground: Ground, ours: Stopwatch, port_s: float, *, n_images: int) -> list[Row]:
+def _speed(testbed: Testbed, ours: Stopwatch, port_s: float, *, n_images: int) -> list[Row]:
     """Return the speed of the forward passes beside that of the best convolution, and what more speed could give.
 
     The limit is that of equal work where nothing is left but convolutions at the peak.
     """
-    gflops = 2 * SHARE * ground.problem.parent_costs["macs_g"]  # of an image
-    reached, peak = gflops * len(ground.scored) / _stages(ours)["forward"], peak_gflops()
+    gflops = 2 * SHARE * testbed.problem.parent_costs["macs_g"]  # of an image
+    reached, peak = gflops * len(testbed.scored) / _stages(ours)["forward"], peak_gflops()
     return [
-        _row(ground, "ours", "forward, GFLOP/s", reached),
-        _row(ground, "both", "peak of a convolution, GFLOP/s", peak),
-        _row(ground, "ours", "forward, share of the peak", reached / peak),
+        _row(testbed, "ours", "forward, GFLOP/s", reached),
+        _row(testbed, "both", "peak of a convolution, GFLOP/s", peak),
+        _row(testbed, "ours", "forward, share of the peak", reached / peak),
         _row(
-            ground,
+            testbed,
             "both",
             "limit of equal work: times as fast",
-            port_s * peak / (gflops * (n_images + len(ground.scored))),
+            port_s * peak / (gflops * (n_images + len(testbed.scored))),
         ),
     ]
 
 
-def _fidelity(ground: Ground, n: int, propose_s: float) -> list[Row]:
+def _fidelity(testbed: Testbed, n: int, propose_s: float) -> list[Row]:
     """Return the settings of both sides, and at last how many times as fast our cheapest is as the port's."""
-    ours, port = settings_of_ours(ground, n), settings_of_port(ground, n, propose_s)
+    ours, port = settings_of_ours(testbed, n), settings_of_port(testbed, n, propose_s)
     rows = []
     for side, settings in (("ours", ours), ("port", port)):
         best = cheapest(settings)
         for setting in settings:
             mark = "cheapest" if setting is best else "full" if setting is settings[0] else "setting"
             what = f"{mark}, {setting.name}, Spearman {setting.spearman:.3f}: seconds"
-            rows.append(_row(ground, side, what, setting.seconds))
+            rows.append(_row(testbed, side, what, setting.seconds))
     gain = cheapest(port).seconds / cheapest(ours).seconds
-    return [*rows, _row(ground, "both", "equal fidelity: times as fast", gain)]
+    return [*rows, _row(testbed, "both", "equal fidelity: times as fast", gain)]
 
 
-def _row(ground: Ground, side: str, what: str, value: float) -> Row:
-    return {"data": ground.name, "side": side, "what": what, "value": value}
+def _row(testbed: Testbed, side: str, what: str, value: float) -> Row:
+    return {"data": testbed.name, "side": side, "what": what, "value": value}

@@ -13,7 +13,7 @@ import numpy as np
 from evaluators.accuracy.detection import CocoMap, Predictions, coco_map, predict, task_loss
 from evaluators.data.images import Images
 from leaderboards.benchmarks.ranking.eagleeye import N_BATCHES, detect, forward
-from leaderboards.benchmarks.ranking.ground import Build, Ground, Stopwatch
+from leaderboards.benchmarks.ranking.testbed import Build, Stopwatch, Testbed
 from leaderboards.reports.agreement import correlate
 from spaces.candidate import Candidate
 from spaces.recovery.recovery import Recovery
@@ -49,17 +49,17 @@ class _Column:
     scores: Sequence[float]  # higher is better
 
 
-def settings_of_ours(ground: Ground, n: int, /) -> list[Setting]:
+def settings_of_ours(testbed: Testbed, n: int, /) -> list[Setting]:
     """Return every setting of ours on `n` candidates on the budget, the full one first."""
-    drawn = [ground.draw(index) for index in range(n)]
+    drawn = [testbed.draw(index) for index in range(n)]
     columns = []
-    for n_images in (ground.recipe.calibration_images, FEW):
-        for recovery, build in ground.builders(n_images, RECOVERIES).items():
-            columns += _ours(ground.scored, drawn, build, name=f"{recovery} on {n_images}")
+    for n_images in (testbed.parts.making.calibration_images, FEW):
+        for recovery, build in testbed.builders(n_images, RECOVERIES).items():
+            columns += _ours(testbed.scored, drawn, build, name=f"{recovery} on {n_images}")
     return _compare(columns)
 
 
-def settings_of_port(ground: Ground, n: int, propose_s: float, /) -> list[Setting]:
+def settings_of_port(testbed: Testbed, n: int, propose_s: float, /) -> list[Setting]:
     """Return every setting of the port on `n` candidates on the budget, the full one first.
 
     Args:
@@ -67,20 +67,20 @@ def settings_of_port(ground: Ground, n: int, propose_s: float, /) -> list[Settin
     """
     watch = Stopwatch()
     found: dict[int, list[Predictions]] = {n_batches: [] for n_batches in BATCHES}
-    draws = (ground.port.draw() for _ in itertools.count())
-    for keep in itertools.islice(filter(ground.port.is_on_target, draws), n):
+    draws = (testbed.port.draw() for _ in itertools.count())
+    for keep in itertools.islice(filter(testbed.port.is_on_target, draws), n):
         with watch.time("inherit"):
-            model = ground.port.inherit(keep)
+            model = testbed.port.inherit(keep)
         for before, n_batches in zip((0, *BATCHES), BATCHES, strict=False):
             with watch.time(f"calibrate to {n_batches}"):
-                ground.port.calibrate_(model, n_batches=n_batches - before)
+                testbed.port.calibrate_(model, n_batches=n_batches - before)
             with watch.time("validate"):
-                found[n_batches].append(detect(forward(model, ground.scored), ground.scored))
+                found[n_batches].append(detect(forward(model, testbed.scored), testbed.scored))
     columns = []
     for reached in reversed(range(len(BATCHES))):
         steps = [f"calibrate to {n_batches}" for n_batches in BATCHES[: reached + 1]]
         columns += _by_map(
-            ground.scored,
+            testbed.scored,
             found[BATCHES[reached]],
             name=f"{BATCHES[reached]} batches",
             fixed_s=propose_s + watch.mean("inherit", *steps),

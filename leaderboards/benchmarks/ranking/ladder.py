@@ -8,7 +8,7 @@ there, its loss on other images of train stands beside it.
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
 
@@ -16,33 +16,35 @@ from evaluators.accuracy.detection import task_loss
 from evaluators.data.images import Images
 from evaluators.metric import LOSS
 from evaluators.result import Result, Status
-from evaluators.worker import Workshop, make_measure
+from evaluators.worker import Supernets, make_measure
+from leaderboards.benchmarks.arguments import command, parts_of, read_count
 from leaderboards.benchmarks.record import Cell, Record
-from leaderboards.benchmarks.setting import command, read_count, recipe_of
 from leaderboards.environment import environment
-from leaderboards.recipes.recipe import EMBEDDED, Recipe
+from leaderboards.recipes.keys import EMBEDDED
+from leaderboards.recipes.parts import Parts, Ranking
 from leaderboards.runs.bases import calibration_images
+from leaderboards.runs.fidelities import fidelity_proxies, on_ladder
 from leaderboards.runs.prepare import prepare
 from leaderboards.runs.problem import Problem
-from leaderboards.runs.rungs import on_ladder, rung_proxies
-from leaderboards.runs.strategies import make_strategy
-from leaderboards.runs.studies import make_workshop
+from leaderboards.runs.strategies import strategy_of
+from leaderboards.runs.studies import make_supernets
 from search.executor import InProcess
 from search.journal import Journal
 from search.loop import search
 from spaces.build import Builder
 from spaces.candidate import Candidate
 from spaces.networks.threads import one_thread
+from spaces.recovery.recovery import Recovery
 
 N_OTHERS = 3  # times as many images as calibrate, of train and not used in the search
 
 
 @dataclass(frozen=True, eq=False)
-class _Ground:
+class _Testbed:
     """What all searches of one benchmark share."""
 
     problem: Problem
-    workshop: Workshop
+    supernets: Supernets
     others: tuple[Images, ...]
     build: Builder
 
@@ -74,10 +76,10 @@ def ladder(
     """
     words = [f"gflops={read_count('budget', budget, least=1)}%", f"strategy={strategy}", "proxy=loss", "workers=1"]
     words += [f"candidates={read_count('n', n, least=2)}", f"ladder={ladder}"]
-    recipe, n_seeds = recipe_of(data, *words), read_count("seeds", seeds, least=1)
+    parts, n_seeds = parts_of(data, *words), read_count("seeds", seeds, least=1)
     with one_thread():
-        ground = _ground(recipe)
-        rows = [row for seed in range(n_seeds) for row in _rows(recipe.model_copy(update={"seed": seed}), ground)]
+        testbed = _testbed(parts)
+        rows = [row for seed in range(n_seeds) for row in _rows(parts, testbed, seed=seed)]
     gain = mean(_column(rows, "none")) - mean(_column(rows, ladder))
     asked = f"ladder={ladder} strategy={strategy} budget={budget} n={n} seeds={seeds}"
     return Record(
@@ -92,20 +94,23 @@ def ladder(
     )
 
 
-def _ground(recipe: Recipe) -> _Ground:
-    problem = prepare(recipe)
-    workshop = make_workshop(recipe, problem)
-    n_used = recipe.calibration_images
-    more = recipe.model_copy(update={"calibration_images": (1 + N_OTHERS) * n_used})
-    _, *others = calibration_images(more, problem.inputs.holdout, imgsz=recipe.imgsz).parts(n_used)
-    return _Ground(problem, workshop, tuple(others), workshop.same.builder("cpu"))
+def _testbed(parts: Parts) -> _Testbed:
+    problem = prepare(parts)
+    supernets = make_supernets(parts.making, problem)
+    n_used = parts.making.calibration_images
+    n_all = (1 + N_OTHERS) * n_used
+    drawn = calibration_images(problem.inputs.holdout, n_all, seed=parts.making.seed, imgsz=parts.bases.imgsz)
+    _, *others = drawn.parts(n_used)
+    return _Testbed(problem, supernets, tuple(others), supernets.same.builder("cpu"))
 
 
-def _rows(recipe: Recipe, ground: _Ground) -> Iterator[dict[str, Cell]]:
+def _rows(parts: Parts, testbed: _Testbed, *, seed: int) -> Iterator[dict[str, Cell]]:
     """Yield a row for the search without the ladder and one for that with it, of one seed."""
+    ranking = replace(parts.ranking, seed=seed)
+    written = ",".join(f"{fidelity.proxy}:{fidelity.factor}" for fidelity in ranking.ladder)
     both = {
-        "none": _search(recipe.model_copy(update={"ladder": ()}), ground),
-        ",".join(recipe.ladder): _search(recipe, ground),
+        "none": _search(replace(ranking, ladder=()), testbed),
+        written: _search(ranking, testbed),
     }
     least = min(ended[-1].seconds for ended in both.values())
     least = max(least, *(ended[0].seconds for ended in both.values()))  # a ladder is climbed before the first result
@@ -113,41 +118,54 @@ def _rows(recipe: Recipe, ground: _Ground) -> Iterator[dict[str, Cell]]:
         in_time = [one for one in ended if one.seconds <= least]
         best = _best(in_time)
         yield {
-            "seed": float(recipe.seed),
+            "seed": float(seed),
             "ladder": name,
             "seconds": least,
             "measured": float(len(in_time)),
             "loss": best.readings[LOSS.name],
-            "loss_elsewhere": _loss_elsewhere(best.candidate, recipe, ground),
+            "loss_elsewhere": _loss_elsewhere(best.candidate, parts.making.recovery, testbed),
             "seconds_of_all": ended[-1].seconds,
             "loss_of_all": _best(ended).readings[LOSS.name],
         }
 
 
-def _search(recipe: Recipe, ground: _Ground) -> list[_Ended]:
+def _search(ranking: Ranking, testbed: _Testbed) -> list[_Ended]:
     """Return what a search comes to, in the order of time."""
-    problem, ended = ground.problem, list[_Ended]()
+    problem, ended = testbed.problem, list[_Ended]()
     holdout = problem.inputs.holdout.search
     measure = make_measure(
-        ground.workshop, holdout, problem.budget, device="cpu", proxy=recipe.proxy, rungs=rung_proxies(recipe)
+        testbed.supernets,
+        holdout,
+        problem.budget,
+        device="cpu",
+        proxy=ranking.proxy,
+        fidelities=fidelity_proxies(ranking.ladder),
     )
     executor, started = InProcess(measure), time.process_time()
     with tempfile.TemporaryDirectory() as folder, Journal(Path(folder) / "journal.jsonl", {}) as journal:
-        strategy = make_strategy(recipe, problem, ground.workshop)
+        strategy = strategy_of(ranking, problem, testbed.supernets)
         search(
-            on_ladder(strategy, recipe, problem, workshop=ground.workshop, executor=executor, journal=journal),
+            on_ladder(
+                strategy,
+                ranking.ladder,
+                n_candidates=ranking.candidates,
+                limits=problem.limits,
+                supernets=testbed.supernets,
+                executor=executor,
+                journal=journal,
+            ),
             executor,
             journal,
-            n_candidates=recipe.candidates,
-            seed=recipe.seed,
+            n_candidates=ranking.candidates,
+            seed=ranking.seed,
             on_result=lambda result: ended.append(_Ended(time.process_time() - started, result)),
         )
     return ended
 
 
-def _loss_elsewhere(candidate: Candidate, recipe: Recipe, ground: _Ground) -> float:
-    network = ground.build(candidate, recipe.recovery)
-    return mean(task_loss(network, images) for images in ground.others)
+def _loss_elsewhere(candidate: Candidate, recovery: Recovery, testbed: _Testbed) -> float:
+    network = testbed.build(candidate, recovery)
+    return mean(task_loss(network, images) for images in testbed.others)
 
 
 def _best(ended: list[_Ended]) -> Result:

@@ -15,12 +15,15 @@ import torch
 from numpy.typing import NDArray
 
 from evaluators.data.images import Images, load_images
-from evaluators.metric import COSTS, MACS, METRICS, PARAMS
+from evaluators.metric import COSTS, MACS, PARAMS
 from evaluators.proxies.blend import fit_blend
-from evaluators.proxies.by_name import PROXIES
-from evaluators.result import Result, Status
-from evaluators.worker import Workshop
-from leaderboards.benchmarks.ranking.trust import (
+from evaluators.proxies.by_name import FIXED, METRICS
+from evaluators.proxies.recovered import evaluator_of
+from evaluators.result import Job, Result, Status
+from evaluators.worker import Supernets
+from leaderboards.benchmarks.arguments import command, measured, parts_of, read_count, read_shares
+from leaderboards.benchmarks.ranking.final_accuracy import FinalAccuracy, final_accuracies
+from leaderboards.benchmarks.ranking.rank_correlation import (
     LEAST_GAIN,
     LEAST_SPEARMAN,
     MOST_REGRET,
@@ -28,24 +31,22 @@ from leaderboards.benchmarks.ranking.trust import (
     PEER,
     UNKNOWN,
     Column,
-    Trust,
+    RankCorrelation,
     by_spearman,
     ceiling,
+    correlation,
     holds,
     mean_spearman,
-    trust,
 )
-from leaderboards.benchmarks.ranking.truth import Truth, truths
 from leaderboards.benchmarks.record import Cell, Record
-from leaderboards.benchmarks.setting import command, measured, read_count, read_shares, recipe_of
 from leaderboards.environment import environment
-from leaderboards.recipes.recipe import EMBEDDED, Recipe
+from leaderboards.recipes.keys import EMBEDDED
+from leaderboards.recipes.parts import Parts
 from leaderboards.reports.agreement import MIN_N
-from leaderboards.run_folder import run_folder
+from leaderboards.run_path import run_folder
 from leaderboards.runs.prepare import prepare
 from leaderboards.runs.problem import Problem
-from leaderboards.runs.studies import make_workshop
-from search.executor import Job
+from leaderboards.runs.studies import make_supernets
 from search.journal import Journal
 from spaces.build import Subnet
 from spaces.errors import BadInput
@@ -102,44 +103,44 @@ def proxies(
     """
     shares, n_each = read_shares("budgets", budgets), read_count("n", n, least=MIN_N)
     n_repeats = read_count("repeats", repeats, least=0)
-    recipe = recipe_of(data, f"workers={workers}", *([f"finetune_epochs={epochs}"] if epochs else []))
-    problem = prepare(recipe)
-    workshop = make_workshop(recipe, problem)
+    parts = parts_of(data, f"workers={workers}", *([f"finetune_epochs={epochs}"] if epochs else []))
+    problem = prepare(parts)
+    supernets = make_supernets(parts.making, problem)
     folder = run_folder(out or f"proxies-{data}")
-    drawn = truths(recipe, problem, workshop, shares=shares, n=n_each, repeats=n_repeats, folder=folder)
-    known = list({truth.candidate.id: truth for truth in drawn}.values())  # a blend must not meet its anchors again
-    results = measure_proxies(recipe, problem, workshop, known, folder)
-    bins = {share: _bin(share, known, results, workshop) for share in shares}
-    rows = [row for share, trusts in bins.items() for row in _rows(data, share, known, trusts)]
-    words = f"n={n} budgets={budgets} epochs={recipe.finetune_epochs} repeats={repeats} workers={workers}"
+    drawn = final_accuracies(parts, problem, supernets, shares=shares, n=n_each, repeats=n_repeats, folder=folder)
+    known = list({final.candidate.id: final for final in drawn}.values())  # a blend must not meet its anchors again
+    results = measure_proxies(parts, problem, supernets, known, folder)
+    bins = {share: _bin(share, known, results, supernets) for share in shares}
+    rows = [row for share, correlations in bins.items() for row in _rows(data, share, known, correlations)]
+    words = f"n={n} budgets={budgets} epochs={parts.tuning.epochs} repeats={repeats} workers={workers}"
     return _record(data, list(bins.values()), rows, words)
 
 
 def measure_proxies(
-    recipe: Recipe, problem: Problem, workshop: Workshop, known: Sequence[Truth], folder: Path
+    parts: Parts, problem: Problem, supernets: Supernets, known: Sequence[FinalAccuracy], folder: Path
 ) -> dict[str, Result]:
     """Return the readings of every proxy and its seconds, by candidate id; what the journal has is not repeated."""
-    images = load_images(problem.inputs.holdout.search, imgsz=recipe.imgsz)
-    unique = {truth.candidate.id: truth.candidate for truth in known}
-    identity = {**recipe.identity(), "proxies": sorted(PROXIES), "data": problem.inputs.dataset.fingerprint}
+    images = load_images(problem.inputs.holdout.search, imgsz=parts.bases.imgsz)
+    unique = {final.candidate.id: final.candidate for final in known}
+    identity = {**parts.identity, "proxies": sorted(FIXED), "data": problem.inputs.dataset.fingerprint}
     with Journal(folder / "proxies.jsonl", identity) as journal:
         done = {result.candidate.id for result in journal.results.values()}
         first = max(journal.results, default=-1) + 1
         asked = [candidate for candidate in unique.values() if candidate.id not in done]
         missing = [Job(number, candidate) for number, candidate in enumerate(asked, first)]
-        for result in measured(partial(measure_all, workshop, images), missing, workers=recipe.workers):
+        for result in measured(partial(measure_all, supernets, images), missing, workers=parts.place.workers):
             journal.append_result(result)
         return {result.candidate.id: result for result in journal.results.values() if result.status is Status.DONE}
 
 
-def measure_all(workshop: Workshop, images: Images) -> Callable[[Job], Result]:
+def measure_all(supernets: Supernets, images: Images) -> Callable[[Job], Result]:
     """Return what measures every proxy of a candidate, and its seconds, in one worker."""
     torch.set_num_threads(1)
-    builder = workshop.same.builder("cpu")
-    evaluators = {name: make(images) for name, make in PROXIES.items()}
+    builder = supernets.same.builder("cpu")
+    evaluators = {name: evaluator_of(name, images, supernets.recovery) for name in FIXED}
 
     def measure(job: Job) -> Result:
-        readings = dict(workshop.same.base.space.costs(job.candidate))
+        readings = dict(supernets.same.base.space.costs(job.candidate))
         for name, evaluate in evaluators.items():
             subnet = Subnet(job.candidate, builder)
             started = time.perf_counter()
@@ -155,15 +156,15 @@ def measure_all(workshop: Workshop, images: Images) -> Callable[[Job], Result]:
 
 
 def columns_of(
-    results: Sequence[Result], of_all: Sequence[Result], truth_of_all: Floats, /, *, blocks: Floats
+    results: Sequence[Result], of_all: Sequence[Result], final_of_all: Floats, /, *, blocks: Floats
 ) -> list[Column]:
     """Return what each proxy says of `results`; blends learn from the candidates of all budgets but never their own.
 
     Args:
-        of_all: the results of all budgets, with their truth (n,).
+        of_all: the results of all budgets, with their final (n,).
         blocks: (n, n_genes) of these, what each block loses.
     """
-    table = {name: _values(name, results) for name in (*PROXIES, PARAMS.name, MACS.name)}
+    table = {name: _values(name, results) for name in (*FIXED, PARAMS.name, MACS.name)}
     seconds = {name: _median(_values(_seconds(name), results)) for name in table}
     columns = [Column(name, _oriented(name, values), seconds[name]) for name, values in table.items()]
     place = {id(result): index for index, result in enumerate(of_all)}
@@ -171,52 +172,56 @@ def columns_of(
         features = _features(mixture, of_all)
         if mixture.has_blocks:
             features = np.hstack([features, np.sqrt(blocks)])
-        predicted = cross_validated(features, truth_of_all, n_anchors=mixture.n_anchors)
+        predicted = cross_validated(features, final_of_all, n_anchors=mixture.n_anchors)
         scores = predicted[[place[id(result)] for result in results]]
         columns.append(Column(name, scores, sum(seconds[part] for part in mixture.scores)))
     return columns
 
 
-def cross_validated(features: Floats, truth: Floats, /, *, n_anchors: int) -> Floats:
+def cross_validated(features: Floats, final: Floats, /, *, n_anchors: int) -> Floats:
     """Return what a blend says of each candidate (n,) that learned from at most `n_anchors` of the other four folds.
 
     A candidate with a feature that is NaN is not learned from, and NaN is said of it.
     """
     rng = np.random.default_rng(0)
-    fold = rng.permutation(len(truth)) % FOLDS
+    fold = rng.permutation(len(final)) % FOLDS
     is_known = np.isfinite(features).all(1)
-    said = np.full(len(truth), np.nan)
+    said = np.full(len(final), np.nan)
     for index in range(FOLDS):
         anchors = rng.permutation(np.flatnonzero((fold != index) & is_known))[:n_anchors]
         asked = np.flatnonzero((fold == index) & is_known)
         if len(anchors) >= FOLDS:
-            said[asked] = fit_blend(features[anchors], truth[anchors]).predict(features[asked])
+            said[asked] = fit_blend(features[anchors], final[anchors]).predict(features[asked])
     return said
 
 
-def _bin(share: float, known: Sequence[Truth], results: Mapping[str, Result], workshop: Workshop) -> list[Trust]:
-    """Return the trust in each proxy at the budget `share`.
+def _bin(
+    share: float, known: Sequence[FinalAccuracy], results: Mapping[str, Result], supernets: Supernets
+) -> list[RankCorrelation]:
+    """Return the correlation in each proxy at the budget `share`.
 
     Raises:
         BadInput: too few candidates of this budget could be measured.
     """
-    measured = [truth for truth in known if truth.candidate.id in results]
-    inside = [truth for truth in measured if truth.share == share]
+    measured = [final for final in known if final.candidate.id in results]
+    inside = [final for final in measured if final.share == share]
     if len(inside) < MIN_N:
         raise BadInput(f"budgets: {MIN_N} candidates must be measured at {share:.0%}, {len(inside)} could be")
-    of_all = [results[truth.candidate.id] for truth in measured]
-    truth_of_all = np.array([truth.map50_95[0] for truth in measured])
-    keep = np.stack([workshop.same.base.space.decode(truth.candidate) for truth in measured])
+    of_all = [results[final.candidate.id] for final in measured]
+    final_of_all = np.array([final.map50_95[0] for final in measured])
+    keep = np.stack([supernets.same.base.space.decode(final.candidate) for final in measured])
     columns = columns_of(
-        [results[truth.candidate.id] for truth in inside],
+        [results[final.candidate.id] for final in inside],
         of_all,
-        truth_of_all,
-        blocks=losses_by_block(workshop.same.study, keep),
+        final_of_all,
+        blocks=losses_by_block(supernets.same.study, keep),
     )
-    return trust(columns, np.array([truth.map50_95[0] for truth in inside]))
+    return correlation(columns, np.array([final.map50_95[0] for final in inside]))
 
 
-def _record(data: str, bins: Sequence[Sequence[Trust]], rows: Sequence[Mapping[str, Cell]], words: str) -> Record:
+def _record(
+    data: str, bins: Sequence[Sequence[RankCorrelation]], rows: Sequence[Mapping[str, Cell]], words: str
+) -> Record:
     ranked = [proxy for proxy in by_spearman(bins) if proxy not in BLENDS]  # whose anchors cost hours beforehand
     return Record(
         f"proxies_{data}",
@@ -231,12 +236,14 @@ def _record(data: str, bins: Sequence[Sequence[Trust]], rows: Sequence[Mapping[s
     )
 
 
-def _rows(data: str, share: float, known: Sequence[Truth], trusts: Sequence[Trust]) -> list[Mapping[str, Cell]]:
-    twice = [truth.map50_95[:2] for truth in known if truth.share == share and len(truth.map50_95) > 1]
+def _rows(
+    data: str, share: float, known: Sequence[FinalAccuracy], correlations: Sequence[RankCorrelation]
+) -> list[Mapping[str, Cell]]:
+    twice = [final.map50_95[:2] for final in known if final.share == share and len(final.map50_95) > 1]
     most = ceiling([(first, second) for first, second in twice])
     head: dict[str, Cell] = {"data": data, "budget": f"{share:.0%}"}
     tail: dict[str, Cell] = {"ceiling": UNKNOWN if most is None else most}
-    ordered = sorted(trusts, key=lambda one: -(one.spearman or 0.0))
+    ordered = sorted(correlations, key=lambda one: -(one.spearman or 0.0))
     return [{**head, **one.to_row(), **tail} for one in ordered]
 
 

@@ -14,7 +14,7 @@ from evaluators.devices.predictor import Fit, Geometry, fit_latency
 from evaluators.latency.machine import this_machine
 from evaluators.latency.sentinel import drift
 from evaluators.latency.turns import Comparison
-from evaluators.runtimes.onnx_runtime import export_int8, export_onnx
+from evaluators.runtimes.onnx_export import export_int8, export_onnx
 from leaderboards.runs.problem import Problem
 from spaces.space import Keep
 

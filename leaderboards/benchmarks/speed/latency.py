@@ -12,13 +12,13 @@ from evaluators.data.images import load_images
 from evaluators.devices.device_file import write_device_file
 from evaluators.devices.network_timer import LEAST_NETWORKS, SECONDS, NetworkTimer, Timings, draw_networks
 from evaluators.latency.sentinel import drift
+from leaderboards.benchmarks.arguments import read_count, read_number
 from leaderboards.benchmarks.record import Cell, Record
-from leaderboards.benchmarks.setting import read_count, read_number
 from leaderboards.benchmarks.speed.device_profile import Profile, fit_profile, make_timer
 from leaderboards.benchmarks.speed.latency_rows import OURS, PAIRED, latency_rows
 from leaderboards.environment import environment
+from leaderboards.recipes.parts import Parts
 from leaderboards.recipes.reading import read_recipe
-from leaderboards.recipes.recipe import Recipe
 from leaderboards.runs.prepare import prepare
 from leaderboards.runs.problem import Problem
 from spaces.errors import BadInput
@@ -47,7 +47,7 @@ def latency(
     """
     given = {"weights": weights, "data": data, "imgsz": imgsz}
     words = [f"{key}={value}" for key, value in given.items() if value]
-    recipe = read_recipe(words)
+    parts = read_recipe(words).parts()
     seconds, n = (
         60 * read_number("minutes", minutes, least=0.01),
         read_count("networks", networks, least=LEAST_NETWORKS),
@@ -55,10 +55,10 @@ def latency(
     n_unseen, path = read_count("unseen", unseen, least=2), Path(out)
     if not path.absolute().parent.is_dir():
         raise BadInput(f"out: {str(path.absolute().parent)!r} is no folder")
-    problem = prepare(recipe)
-    timer = _timer(recipe, problem)
+    problem = prepare(parts)
+    timer = _timer(parts, problem)
     timings = timer.time(draw_networks(problem.space, n, seed=0), seconds=seconds)
-    profile = fit_profile(problem, timings, imgsz=recipe.imgsz)
+    profile = fit_profile(problem, timings, imgsz=parts.bases.imgsz)
     write_device_file(profile.device, path)
     again = draw_networks(problem.space, n_unseen, seed=1)
     visits = [timer.time(again, seconds=VALIDATION_SHARE * seconds, each=2 * SECONDS) for _ in range(2)]
@@ -67,9 +67,9 @@ def latency(
     return _record(rows, profile, {**environment(), **_circumstances(profile, visits)}, words)
 
 
-def _timer(recipe: Recipe, problem: Problem) -> NetworkTimer:
-    calibration = problem.inputs.holdout.rest[: recipe.calibration_images]
-    return make_timer(problem, load_images(calibration, imgsz=recipe.imgsz))
+def _timer(parts: Parts, problem: Problem) -> NetworkTimer:
+    calibration = problem.inputs.holdout.rest[: parts.making.calibration_images]
+    return make_timer(problem, load_images(calibration, imgsz=parts.bases.imgsz))
 
 
 def _record(

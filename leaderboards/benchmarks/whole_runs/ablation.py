@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from leaderboards.benchmarks.arguments import command, parts_of, read_count, read_shares
 from leaderboards.benchmarks.record import Cell, Record
-from leaderboards.benchmarks.setting import command, read_count, read_shares, recipe_of
-from leaderboards.benchmarks.whole_runs.comparison import DEFAULT, Trial, accuracy, chance, search_seconds
-from leaderboards.benchmarks.whole_runs.trials import Plan, make_trials
+from leaderboards.benchmarks.whole_runs.comparison import DEFAULT, FinishedRun, accuracy, chance, search_seconds
+from leaderboards.benchmarks.whole_runs.planned_runs import PlannedRun, make_runs
 from leaderboards.environment import environment
-from leaderboards.recipes.recipe import EMBEDDED
-from leaderboards.run_folder import run_folder
+from leaderboards.recipes.keys import EMBEDDED
+from leaderboards.run_path import run_folder
 
 WITHOUT: Mapping[str, tuple[str, ...]] = {
     DEFAULT: (),
@@ -45,7 +45,7 @@ def ablation(
     words = [f"candidates={candidates}", "front=1", f"finetune_epochs={epochs}", f"workers={workers}"]
     folder = run_folder(out or f"ablation-{data}")
     shares, n_seeds = read_shares("budgets", budgets), read_count("seeds", seeds, least=1)
-    rows = rows_of(make_trials(list(_plans(data, words, shares, range(n_seeds), folder))))
+    rows = rows_of(make_runs(list(_plans(data, words, shares, range(n_seeds), folder))))
     worth = min(lead for row in rows if isinstance(lead := row["default_leads_by"], float))
     return Record(
         f"ablation_{data}",
@@ -59,13 +59,13 @@ def ablation(
     )
 
 
-def rows_of(trials: Sequence[Trial], /) -> list[dict[str, Cell]]:
+def rows_of(trials: Sequence[FinishedRun], /) -> list[dict[str, Cell]]:
     """Return a row for the default and one for each part that is left out, the least missed first."""
     found = [_row(name, trials) for name in WITHOUT if any(trial.strategy == name for trial in trials)]
     return sorted(found, key=lambda row: lead if isinstance(lead := row["default_leads_by"], float) else -1.0)
 
 
-def _row(name: str, trials: Sequence[Trial]) -> dict[str, Cell]:
+def _row(name: str, trials: Sequence[FinishedRun]) -> dict[str, Cell]:
     mine = [trial for trial in trials if trial.strategy == name]
     return {
         "without": "" if name == DEFAULT else name,
@@ -77,11 +77,13 @@ def _row(name: str, trials: Sequence[Trial]) -> dict[str, Cell]:
     }
 
 
-def _plans(data: str, words: Sequence[str], shares: Sequence[float], seeds: range, folder: Path) -> Iterator[Plan]:
+def _plans(
+    data: str, words: Sequence[str], shares: Sequence[float], seeds: range, folder: Path
+) -> Iterator[PlannedRun]:
     for seed in seeds:
         for share in shares:
             for name, instead in WITHOUT.items():
                 place = folder / f"{name.replace(' ', '_')}-{100 * share:g}-seed{seed}"
                 own = [word for word in words if word.split("=")[0] not in {key.split("=")[0] for key in instead}]
                 asked = [f"gflops={100 * share:g}%", f"seed={seed}", f"out={place}", *own, *instead]
-                yield Plan(name, share, recipe_of(data, *asked))
+                yield PlannedRun(name, share, parts_of(data, *asked))

@@ -20,7 +20,7 @@ UNKNOWN = "-"
 
 
 @dataclass(frozen=True, eq=False)
-class Trial:
+class FinishedRun:
     """One run of one strategy.
 
     Attributes:
@@ -63,7 +63,7 @@ class Field:
     """
 
     share: float | None
-    trials: Sequence[Trial]
+    trials: Sequence[FinishedRun]
 
     @cached_property
     def runs(self) -> dict[str, list[PastRun]]:
@@ -106,19 +106,19 @@ class Field:
         return NEVER if needed is None else needed / float(rival.x[-1])
 
 
-def fields_of(trials: Sequence[Trial], /) -> list[Field]:
+def fields_of(trials: Sequence[FinishedRun], /) -> list[Field]:
     """Return the trials by budget, the controls last."""
     shares = sorted({trial.share for trial in trials if trial.share is not None}, reverse=True)
     controls = [None] if any(trial.share is None for trial in trials) else []
     return [Field(share, [trial for trial in trials if trial.share == share]) for share in (*shares, *controls)]
 
 
-def worst_share(trials: Sequence[Trial], /) -> float:
+def worst_share(trials: Sequence[FinishedRun], /) -> float:
     """Return the largest share of the rival's evaluations that the default needs, over the budgets."""
     return max(field.needed_share for field in fields_of(trials) if field.share is not None)
 
 
-def holds(trials: Sequence[Trial], /) -> bool:
+def holds(trials: Sequence[FinishedRun], /) -> bool:
     """Return whether the default loses at most half of what random loses at 60 %; true where that was not tried.
 
     Where random loses nothing, as rows may be trained past the parent, the default must do as well as it.
@@ -132,7 +132,7 @@ def holds(trials: Sequence[Trial], /) -> bool:
     return mean(ours) <= (MOST_LOST * most if most > 0 else most)
 
 
-def rows_of(trials: Sequence[Trial], /) -> list[dict[str, Cell]]:
+def rows_of(trials: Sequence[FinishedRun], /) -> list[dict[str, Cell]]:
     """Return a row for each strategy and budget, the best mAP of each budget first."""
     rows = []
     for field in fields_of(trials):
@@ -152,7 +152,7 @@ def sign_flips(differences: Sequence[float], /) -> tuple[float, float]:
     return float((means >= means[0] * (1 - 1e-9)).mean()), 2.0 / 2**n
 
 
-def accuracy(trials: Sequence[Trial], /) -> dict[str, Cell]:
+def accuracy(trials: Sequence[FinishedRun], /) -> dict[str, Cell]:
     """Return the mean of their mAP, its standard deviation, and the mean that is lost; "-" for what is not known."""
     scores = [trial.map50_95 for trial in trials if trial.map50_95 is not None]
     lost = [trial.lost for trial in trials if trial.lost is not None]
@@ -163,13 +163,13 @@ def accuracy(trials: Sequence[Trial], /) -> dict[str, Cell]:
     }
 
 
-def search_seconds(trials: Sequence[Trial], /) -> Cell:
+def search_seconds(trials: Sequence[FinishedRun], /) -> Cell:
     """Return how long their searches took, the mean."""
     runs = [trial.run for trial in trials if trial.run is not None]
     return mean(max(run.seconds.values(), default=0.0) for run in runs) if runs else UNKNOWN
 
 
-def _row(name: str, field: Field, trials: Sequence[Trial]) -> dict[str, Cell]:
+def _row(name: str, field: Field, trials: Sequence[FinishedRun]) -> dict[str, Cell]:
     mine = [trial for trial in field.trials if trial.strategy == name]
     runs = field.runs[name]
     row: dict[str, Cell] = {
@@ -196,7 +196,7 @@ def _volumes(name: str, field: Field) -> dict[str, Cell]:
     }
 
 
-def chance(name: str, trials: Sequence[Trial], /) -> dict[str, Cell]:
+def chance(name: str, trials: Sequence[FinishedRun], /) -> dict[str, Cell]:
     """Return the mean lead of the default in mAP over all budgets and seeds, and how likely it is by chance."""
     scores = {(t.strategy, t.share, t.seed): t.map50_95 for t in trials if t.map50_95 is not None}
     pairs = [(scores.get((DEFAULT, share, seed)), score) for (who, share, seed), score in scores.items() if who == name]

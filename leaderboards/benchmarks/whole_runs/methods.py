@@ -6,20 +6,20 @@ their hypervolume flatters them; their rows on val do not.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
+from leaderboards.benchmarks.arguments import command, parts_of, read_count, read_shares
 from leaderboards.benchmarks.record import Record
-from leaderboards.benchmarks.setting import command, read_count, read_shares, recipe_of
-from leaderboards.benchmarks.whole_runs.comparison import CONTROLS, DEFAULT, Trial, holds, rows_of, worst_share
-from leaderboards.benchmarks.whole_runs.trials import Plan, make_trials
+from leaderboards.benchmarks.whole_runs.comparison import CONTROLS, DEFAULT, FinishedRun, holds, rows_of, worst_share
+from leaderboards.benchmarks.whole_runs.planned_runs import PlannedRun, make_runs
 from leaderboards.environment import environment
-from leaderboards.recipes.recipe import EMBEDDED, Recipe
+from leaderboards.recipes.keys import EMBEDDED
+from leaderboards.recipes.strategy_keys import NAMES as STRATEGIES
 from leaderboards.reports.across.across_report import publish_across
 from leaderboards.reports.across.board import read_across
-from leaderboards.run_folder import run_folder
+from leaderboards.run_path import run_folder
 from spaces.errors import BadInput
 
-STRATEGIES: tuple[str, ...] = get_args(Recipe.model_fields["strategy"].annotation)
 MANY = ("candidates=", "front=")  # keys that a control has no use for: it makes one row
 ALL = "all"
 TARGET = 0.5
@@ -53,8 +53,8 @@ def methods(
     shares, n_seeds = read_shares("budgets", budgets), read_count("seeds", seeds, least=1)
     ranking = [f"proxy={proxy}"] if proxy else []
     words = [f"candidates={candidates}", f"front={front}", f"finetune_epochs={epochs}", f"workers={workers}", *ranking]
-    plans = list(_plans(data, read_names(strategies), shares, range(n_seeds), _Setting(words, out)))
-    trials = make_trials(plans)
+    plans = list(_plans(data, read_names(strategies), shares, range(n_seeds), _Shared(words, out)))
+    trials = make_runs(plans)
     _publish(plans, trials)
     given = [f"strategies={strategies}", f"budgets={budgets}", f"seeds={seeds}", *words[:2], f"epochs={epochs}"]
     return Record(
@@ -70,9 +70,9 @@ def methods(
     )
 
 
-def _publish(plans: Sequence[Plan], trials: Sequence[Trial]) -> None:
+def _publish(plans: Sequence[PlannedRun], trials: Sequence[FinishedRun]) -> None:
     """Write the leaderboard of all runs that something came of to the folder that they lie in."""
-    finished = [plan.recipe.folder for plan, trial in zip(plans, trials, strict=True) if trial.run]
+    finished = [plan.parts.place.folder for plan, trial in zip(plans, trials, strict=True) if trial.run]
     if len(finished) > 1:
         publish_across(read_across(finished), finished[0].parent)
 
@@ -91,21 +91,23 @@ def read_names(text: str, /) -> list[str]:
     return names
 
 
-class _Setting(NamedTuple):
+class _Shared(NamedTuple):
     """What all runs share."""
 
     words: Sequence[str]
     out: str
 
 
-def _plans(data: str, names: Sequence[str], shares: Sequence[float], seeds: range, setting: _Setting) -> Iterator[Plan]:
-    folder = run_folder(setting.out or f"methods-{data}")
+def _plans(
+    data: str, names: Sequence[str], shares: Sequence[float], seeds: range, common: _Shared
+) -> Iterator[PlannedRun]:
+    folder = run_folder(common.out or f"methods-{data}")
     for seed in seeds:
         for name in names:
-            shared = [word for word in setting.words if name not in CONTROLS or not word.startswith(MANY)]
+            shared = [word for word in common.words if name not in CONTROLS or not word.startswith(MANY)]
             for share in (None,) if name in CONTROLS else shares:
                 limit = [] if share is None else [f"gflops={100 * share:g}%"]
                 at = "" if share is None else f"-{100 * share:g}"
                 place = f"out={folder / f'{name}{at}-seed{seed}'}"
                 words = [f"strategy={name}", *limit, f"seed={seed}", place, *shared]
-                yield Plan(name, share, recipe_of(data, *words))
+                yield PlannedRun(name, share, parts_of(data, *words))

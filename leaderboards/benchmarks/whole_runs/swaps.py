@@ -15,23 +15,24 @@ from ultralytics.nn.tasks import DetectionModel
 from evaluators.accuracy.detection import coco_map, predict
 from evaluators.data.images import Images, load_images
 from evaluators.latency.timing import measure_latency
-from evaluators.runtimes.onnx_runtime import export_onnx
+from evaluators.runtimes.onnx_export import export_onnx
+from leaderboards.benchmarks.arguments import command, parts_of, read_count
 from leaderboards.benchmarks.record import Cell, Record
-from leaderboards.benchmarks.setting import command, read_count, recipe_of
 from leaderboards.environment import environment
-from leaderboards.recipes.recipe import EMBEDDED, Recipe
-from leaderboards.run_folder import run_folder
+from leaderboards.recipes.keys import EMBEDDED
+from leaderboards.recipes.parts import Parts
+from leaderboards.run_path import run_folder
 from leaderboards.runs.inputs import load_inputs
 from leaderboards.runs.problem import Inputs
-from leaderboards.runs.rows import finetune_recipe
-from leaderboards.tuning.finetune import FinetuneRecipe, finetune
+from leaderboards.tuning.finetune import FinetuneRecipe, finetune, finetune_recipe
 from leaderboards.tuning.graft import TUNING_LR, graft, graft_recipe
 from leaderboards.tuning.training import TrainingRecipe
 from search.journal import Journal
 from spaces.channels.trace import trace_channels
-from spaces.detectors.backbones.pretrained import load_pretrained, read_weight_paths
+from spaces.detectors.backbones.pretrained import load_pretrained
 from spaces.detectors.backbones.swap import swap_backbone
 from spaces.detectors.backbones.trunks import check_backbone
+from spaces.detectors.backbones.weight_paths import read_weight_paths
 from spaces.errors import BadInput
 from spaces.space import Space
 
@@ -43,7 +44,7 @@ EPOCH, ROW = "epoch", "row"  # the journal's records
 
 
 @dataclass(frozen=True, eq=False)
-class Trial:
+class SwapRecipe:
     """What is the same for every backbone.
 
     Attributes:
@@ -91,10 +92,10 @@ def swaps(
     """
     names, n_graft = read_names(backbones), read_count("graft_epochs", graft_epochs, least=0)
     weights = read_weight_paths(backbone_weights) if backbone_weights else {}
-    recipe = recipe_of(data, f"finetune_epochs={read_count('epochs', epochs, least=0)}", f"lr={lr}")
+    parts = parts_of(data, f"finetune_epochs={read_count('epochs', epochs, least=0)}", f"lr={lr}")
     folder = run_folder(out or f"swaps-{data}")
-    trial = make_trial(recipe, load_inputs(recipe), graft_epochs=n_graft, weights=weights, folder=folder)
-    rows = swap_rows(trial, names)
+    swapping = make_swapping(parts, load_inputs(parts), graft_epochs=n_graft, weights=weights, folder=folder)
+    rows = swap_rows(swapping, names)
     whole = float(rows[0]["map50_95"])
     worst = min(float(row["map50_95"]) for row in rows[1:]) / whole
     words = f"backbones={backbones} graft_epochs={graft_epochs} epochs={epochs} lr={lr}"
@@ -124,47 +125,47 @@ def read_names(text: str) -> list[str]:
     return names
 
 
-def make_trial(
-    recipe: Recipe, inputs: Inputs, *, graft_epochs: int, weights: Mapping[str, Path], folder: Path
-) -> Trial:
+def make_swapping(
+    parts: Parts, inputs: Inputs, *, graft_epochs: int, weights: Mapping[str, Path], folder: Path
+) -> SwapRecipe:
     """Return what is the same for every backbone under the parent of `inputs`."""
-    val = load_images(inputs.dataset.val, imgsz=recipe.imgsz)
-    tuning = finetune_recipe(recipe, n_classes=len(inputs.dataset.names))
-    return Trial(inputs, val, graft_recipe(tuning, epochs=graft_epochs), tuning, weights, folder)
+    val = load_images(inputs.dataset.val, imgsz=parts.bases.imgsz)
+    tuning = finetune_recipe(parts.tuning, n_classes=len(inputs.dataset.names))
+    return SwapRecipe(inputs, val, graft_recipe(tuning, epochs=graft_epochs), tuning, weights, folder)
 
 
-def swap_rows(trial: Trial, names: Sequence[str]) -> list[Mapping[str, Cell]]:
+def swap_rows(swapping: SwapRecipe, names: Sequence[str]) -> list[Mapping[str, Cell]]:
     """Return the parent's row and one for each backbone, those that the journal has already as they are."""
-    trial.folder.mkdir(parents=True, exist_ok=True)
-    with Journal(trial.folder / "swaps.jsonl", trial.identity()) as journal:
+    swapping.folder.mkdir(parents=True, exist_ok=True)
+    with Journal(swapping.folder / "swaps.jsonl", swapping.identity()) as journal:
         for name in (PARENT, *names):
             if name not in _rows(journal):
-                journal.append(ROW, {"backbone": name, **_measure(trial, name, journal)})
+                journal.append(ROW, {"backbone": name, **_measure(swapping, name, journal)})
         rows = _rows(journal)
-    return [{**rows[name], **_latency(trial, name)} for name in (PARENT, *names)]
+    return [{**rows[name], **_latency(swapping, name)} for name in (PARENT, *names)]
 
 
 def _rows(journal: Journal) -> dict[str, Mapping[str, Cell]]:
     return {str(row["backbone"]): row for row in journal.records(ROW)}  # type: ignore[misc]
 
 
-def _measure(trial: Trial, name: str, journal: Journal) -> dict[str, Cell]:
+def _measure(swapping: SwapRecipe, name: str, journal: Journal) -> dict[str, Cell]:
     """Return the row of one backbone."""
-    parent = trial.inputs.parent
+    parent = swapping.inputs.parent
     if name == PARENT:
-        return _row(trial, grafted=parent, tuned=parent, minutes=0.0)
+        return _row(swapping, grafted=parent, tuned=parent, minutes=0.0)
 
     def reporter(stage: str) -> Callable[[Mapping[str, float]], None]:
         return lambda report: journal.append(EPOCH, {"backbone": name, "stage": stage, **report})
 
-    folder, train = trial.folder / name, trial.inputs.dataset.train
+    folder, train = swapping.folder / name, swapping.inputs.dataset.train
     folder.mkdir(exist_ok=True)
-    tensors = load_pretrained(name, trial.weights[name]) if name in trial.weights else None
+    tensors = load_pretrained(name, swapping.weights[name]) if name in swapping.weights else None
     grafted = graft(
-        swap_backbone(parent, name, tensors, seed=trial.grafting.seed),
+        swap_backbone(parent, name, tensors, seed=swapping.grafting.seed),
         parent,
         train,
-        recipe=trial.grafting,
+        recipe=swapping.grafting,
         checkpoint=folder / "graft.pt",
         report=reporter("graft"),
         device="cpu",
@@ -173,25 +174,25 @@ def _measure(trial: Trial, name: str, journal: Journal) -> dict[str, Cell]:
         grafted,
         parent,
         train,
-        recipe=trial.tuning,
+        recipe=swapping.tuning,
         checkpoint=folder / "finetune.pt",
         report=reporter("finetune"),
         device="cpu",
     )
     seconds = [float(str(each["seconds"])) for each in journal.records(EPOCH) if each["backbone"] == name]
-    row = _row(trial, grafted=grafted, tuned=tuned, minutes=sum(seconds) / 60)
+    row = _row(swapping, grafted=grafted, tuned=tuned, minutes=sum(seconds) / 60)
     for checkpoint in folder.glob("*.pt"):
         checkpoint.unlink()
     folder.rmdir()
     return row
 
 
-def _row(trial: Trial, *, grafted: DetectionModel, tuned: DetectionModel, minutes: float) -> dict[str, Cell]:
-    imgsz = trial.grafting.imgsz
+def _row(swapping: SwapRecipe, *, grafted: DetectionModel, tuned: DetectionModel, minutes: float) -> dict[str, Cell]:
+    imgsz = swapping.grafting.imgsz
     graph = trace_channels(tuned, imgsz=imgsz)
     space = Space(graph)
     costs = space.costs(space.parent)
-    maps = [coco_map(predict(model, trial.val), trial.val).map50_95 for model in (grafted, tuned)]
+    maps = [coco_map(predict(model, swapping.val), swapping.val).map50_95 for model in (grafted, tuned)]
     return {
         "map_grafted": maps[0],
         "map50_95": maps[1],
@@ -202,14 +203,14 @@ def _row(trial: Trial, *, grafted: DetectionModel, tuned: DetectionModel, minute
     }
 
 
-def _latency(trial: Trial, name: str) -> dict[str, Cell]:
+def _latency(swapping: SwapRecipe, name: str) -> dict[str, Cell]:
     """Return the latency of a backbone's network, timed when all are trained: one right after the other.
 
     It does not depend on the weights, so nothing has to be kept for it.
     """
-    parent = trial.inputs.parent
+    parent = swapping.inputs.parent
     network = parent if name == PARENT else swap_backbone(parent, name)
     with tempfile.TemporaryDirectory() as folder:
-        onnx = export_onnx(network, Path(folder) / "model.onnx", imgsz=trial.grafting.imgsz)
+        onnx = export_onnx(network, Path(folder) / "model.onnx", imgsz=swapping.grafting.imgsz)
         latency = measure_latency(onnx, threads=1, max_seconds=LATENCY_SECONDS)
     return {"latency_ms": latency.median_ms, "latency_low_ms": latency.low_ms, "latency_high_ms": latency.high_ms}

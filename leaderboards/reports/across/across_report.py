@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from evaluators.runtimes.precision import Precision
+from leaderboards.columns import numbers
 from leaderboards.entry import Quality
 from leaderboards.leaderboard import guarded
 from leaderboards.reports.across.across_charts import colours_of, evaluations_chart, seconds_chart, trade_off
@@ -18,7 +20,7 @@ from leaderboards.reports.across.board import Across, Standing, check_out, defau
 from leaderboards.reports.across.past_run import PastRun
 from leaderboards.reports.render import WIDTH, escaped, markdown_line
 from leaderboards.reports.report import template
-from leaderboards.run_folder import read_out
+from leaderboards.run_path import read_out
 from leaderboards.wording import MISSING, number, one_line
 from spaces.files import write_atomic
 
@@ -211,13 +213,13 @@ def _cells(standing: Standing) -> tuple[str, ...]:
         f"{interval.low:.3f} to {interval.high:.3f}" if interval else MISSING,
         f"{quality.map50_95 - parent.map50_95:+.3f}" if parent and not standing.is_parent else "",
         *(number(value) for value in _costs(quality)),
-        f"{quality.int8_map50_95:.3f}",
+        f"{int8.map50_95:.3f}" if (int8 := quality.file(Precision.INT8)) else MISSING,
         str(standing.entry.epochs),
     )
 
 
 def _costs(quality: Quality) -> tuple[float, ...]:
-    return (quality.gflops, quality.params_m, quality.size_mb, quality.latency_ms)
+    return (quality.gflops, quality.params_m, quality.own.size_mb, quality.own.latency_ms)
 
 
 def _record(across: Across, standing: Standing) -> dict[str, object]:
@@ -232,7 +234,8 @@ def _record(across: Across, standing: Standing) -> dict[str, object]:
     }  # fmt: skip
     names = ("map50_95", "map50", "gflops", "params_m", "size_mb", "latency_ms", "int8_map50_95", "int8_latency_ms",
              "int8_size_mb")  # fmt: skip
-    return record | {name: getattr(quality, name) if quality else None for name in names}
+    found = numbers(quality) if quality else {}
+    return record | {name: found.get(name) for name in names}
 
 
 def _failures(rows: Sequence[Row]) -> list[str]:

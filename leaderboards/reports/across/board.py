@@ -12,7 +12,7 @@ import numpy as np
 from evaluators.accuracy.average_precision import Tally
 from evaluators.accuracy.resampled_map import load_tally
 from leaderboards.entry import Entry, Quality
-from leaderboards.recipes.recipe import LIMITS, WHERE
+from leaderboards.recipes.keys import LIMITS, WHERE
 from leaderboards.reports.across.past_run import PastRun, read_past_run
 from leaderboards.reports.across.standing import Contender, Place, stand
 from leaderboards.run_folder import TALLY

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from evaluators.budget import Budget
-from evaluators.metric import MACS, METRICS, Metric
+from evaluators.metric import MACS, Metric
+from evaluators.proxies.by_name import METRICS
 from evaluators.result import Result, Status
 from leaderboards.leaderboard import Leaderboard
 from leaderboards.reports.across.curves import Box, Curve, Floats, box_of, hypervolumes

@@ -4,10 +4,11 @@ What is trained is a base like any other, "same+s1" after the first training, ke
 stands in the journal, numbered on from round to round. So a run that was stopped goes on as every other.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
+from pkgutil import resolve_name
 from typing import NamedTuple
 
 import numpy as np
@@ -17,115 +18,128 @@ from ultralytics.nn.tasks import DetectionModel
 from evaluators.budget import Budget
 from evaluators.data.dataset import Sample
 from evaluators.data.images import load_images
-from evaluators.measure import Measure
-from evaluators.metric import LOSS, METRICS
-from evaluators.proxies.by_name import evaluator_of
+from evaluators.measure import GatedMeasure
+from evaluators.metric import LOSS
+from evaluators.proxies.by_name import METRICS
+from evaluators.proxies.recovered import evaluator_of
 from evaluators.proxies.task_losses import by_task
-from evaluators.result import Result, Status
-from evaluators.worker import Studied, Workshop
-from leaderboards.recipes.recipe import Recipe
-from leaderboards.recipes.strategy_keys import METHODS
+from evaluators.result import Job, Result, Status
+from evaluators.worker import Studied, Supernets
+from leaderboards.recipes.parts import Making, Place, Ranking, Rounds
+from leaderboards.runs.executors import idle_executor, start_executor
 from leaderboards.runs.methods.stages import Stage, score_layers, study_stage, train_stage, without_layers
-from leaderboards.runs.placing import device_of, idle_executor, start_executor
-from leaderboards.runs.problem import Problem
+from leaderboards.runs.methods.thinning import StageRecipe
+from leaderboards.runs.problem import Inputs, Problem
 from leaderboards.runs.strategies import LOWEST_SHARE
 from leaderboards.watcher import Watcher
-from search.executor import Executor, Job
+from search.executor import Executor
 from search.journal import Journal
 from search.loop import measure_all
-from search.methods import netadapt, pagcp, pruned_yolo, slimming
+from search.methods.by_name import METHODS, MethodRecord
 from search.methods.rounds import Decide, Floats, Round, targets_of
-from spaces.bases.base import BaseName
+from spaces.bases.names import BaseName
 from spaces.build import Subnet
 from spaces.candidate import Candidate
 from spaces.errors import BadInput, NothingFeasible
-from spaces.networks.precision import Precision
+from spaces.networks.compute_dtype import ComputeDtype
 from spaces.recovery.recovery import Recovery
 from spaces.space import ARITHMETIC_COSTS, Keep, Space
 
-DECIDE: Mapping[str, Decide] = {
-    "slimming": slimming.slim,
-    "pruned_yolo": pruned_yolo.prune,
-    "pagcp": pagcp.compress,
-    "netadapt": netadapt.adapt,
-}
-
 
 class Outcome(NamedTuple):
-    """What a method leaves to be finished: problem and workshop know the bases of the candidates in `front`."""
+    """What a method leaves to be finished: problem and supernets know the bases of the candidates in `front`."""
 
     problem: Problem
-    workshop: Workshop
+    supernets: Supernets
     front: list[Result]
 
 
-def check_method(recipe: Recipe, problem: Problem, /) -> None:
-    """Make sure that the method of `recipe`, if it names one, can serve its limits and its network.
+@dataclass(frozen=True, eq=False)
+class Course:
+    """How a method goes through its rounds, the same in each of them.
+
+    Attributes:
+        recipe: how it trains between its cuts.
+    """
+
+    method: MethodRecord
+    ranking: Ranking
+    rounds: Rounds
+    making: Making
+    place: Place
+    recipe: StageRecipe
+    journal: Journal
+    watcher: Watcher
+
+
+def check_method(name: str, problem: Problem, /, *, n_rounds: int) -> None:
+    """Make sure that the method called `name`, if it is one, can serve its limits and its network.
 
     Raises:
         BadInput: no limit, a latency that nothing predicts or that other shapes would need, or a network without the
             BatchNorm that the method reads.
     """
-    if recipe.strategy not in METHODS:
+    if name not in METHODS:
         return
+    method = METHODS[name]
     if not problem.limits:
-        raise BadInput(f"strategy={recipe.strategy} needs a limit to cut to, as in gflops=60%")
+        raise BadInput(f"strategy={name} needs a limit to cut to, as in gflops=60%")
     if "latency_ms" in problem.limits:
         if problem.inputs.device is None:
-            raise BadInput(f"strategy={recipe.strategy} cuts by arithmetic: latency_ms needs a device_file")
-        if n_rounds_of(recipe) > 1 or recipe.strategy == "pruned_yolo":
+            raise BadInput(f"strategy={name} cuts by arithmetic: latency_ms needs a device_file")
+        if n_rounds > 1 or method.drops_repeats:
             raise BadInput(
-                f"strategy={recipe.strategy} with latency_ms needs rounds=1 and all layers: the device file is of the "
-                "user's own network"
+                f"strategy={name} with latency_ms needs rounds=1 and all layers: the device file is of the user's own "
+                "network"
             )
-    score_layers(recipe.strategy, problem.inputs.parent, problem.graph)
+    score_layers(method, problem.inputs.parent, problem.graph)
 
 
-def n_rounds_of(recipe: Recipe, /) -> int:
-    """Return how many rounds the method of `recipe` goes."""
-    return recipe.rounds or METHODS[recipe.strategy].rounds
-
-
-def run_method(recipe: Recipe, problem: Problem, workshop: Workshop, journal: Journal, watcher: Watcher, /) -> Outcome:
-    """Return the candidates of the last round of the method that `recipe` names.
+def run_method(course: Course, problem: Problem, supernets: Supernets, /) -> Outcome:
+    """Return the candidates of the last round of a method.
 
     Raises:
         BadInput: a training failed; with its error.
         NothingFeasible: no candidate of the last round is within the limits, or all failed.
     """
-    n_rounds = n_rounds_of(recipe)
+    method, n_rounds = course.method, course.rounds.n
+    decide: Decide = resolve_name(method.decide)
     network, name, n_measured = problem.inputs.parent, BaseName(), 0
     for number in range(1, n_rounds + 1):
-        network, name = _trained(recipe, problem, network, name, number=number, watcher=watcher)
-        stage = study_stage(recipe, problem, network, name=name, same=workshop.same)
-        watcher.stage(f"round {number} of {n_rounds} of {recipe.strategy}: {name}")
-        bench = _Bench(partial(_executor, recipe, problem, stage.studied), journal, watcher, number=n_measured)
-        around = _round(recipe, problem, stage, bench, number=number)
+        network, name = _trained(course, problem.inputs, network, name, number=number)
+        stage = study_stage(
+            network, name, problem, supernets.same, method=method, making=course.making, folder=course.place.folder
+        )
+        course.watcher.stage(f"round {number} of {n_rounds} of {method.name}: {name}")
+        search = problem.inputs.holdout.search
+        bench = _Bench(partial(_executor, course, stage.studied, search), course, number=n_measured)
+        around = _round(course, problem, stage, bench, number=number)
         with closing(bench):
-            chosen = [result for result in DECIDE[recipe.strategy](around) if result.status is Status.DONE]
+            chosen = [result for result in decide(around) if result.status is Status.DONE]
         if not chosen:
             raise NothingFeasible(f"no candidate of round {number} could be measured; {bench.error()}")
         n_measured = bench.number
         if number < n_rounds:
-            network = stage.studied.builder(recipe.torch_device)(chosen[0].candidate, recipe.recovery).cpu()
+            builder = stage.studied.builder(course.place.device)
+            network = builder(chosen[0].candidate, course.making.recovery).cpu()
     front = [result for result in chosen if around.use(around.space.decode(result.candidate)) <= 1]
     if not front:
         raise NothingFeasible(_miss(chosen[0], around))
     return Outcome(
         replace(problem, bases={**problem.bases, str(name): stage.studied.base}),
-        replace(workshop, bases={**workshop.bases, str(name): stage.studied}),
+        replace(supernets, bases={**supernets.bases, str(name): stage.studied}),
         front,
     )
 
 
 def _trained(
-    recipe: Recipe, problem: Problem, network: DetectionModel, name: BaseName, /, *, number: int, watcher: Watcher
+    course: Course, inputs: Inputs, network: DetectionModel, name: BaseName, /, *, number: int
 ) -> tuple[DetectionModel, BaseName]:
     """Return the network that round `number` cuts, and its name; what a method trains and leaves out before that."""
-    if METHODS[recipe.strategy].trains_first or number > 1:
+    if course.method.trains_first or number > 1:
         name = replace(name, stage=number)
-        network = train_stage(recipe, problem, network, name=name, watcher=watcher)
-    if recipe.strategy == "pruned_yolo" and number == 1:
+        network = train_stage(network, name, inputs, recipe=course.recipe, place=course.place, watcher=course.watcher)
+    if course.method.drops_repeats and number == 1:
         return without_layers(network, name)
     return network, name
 
@@ -133,11 +147,11 @@ def _trained(
 class _Bench:
     """Measures the candidates of one round, each once; its workers start when there is something to measure."""
 
-    def __init__(self, start: Callable[[], Executor], journal: Journal, watcher: Watcher, *, number: int) -> None:
+    def __init__(self, start: Callable[[], Executor], course: Course, *, number: int) -> None:
         self.number = number
         self._start = start
-        self._journal = journal
-        self._watcher = watcher
+        self._journal = course.journal
+        self._watcher = course.watcher
         self._executor: Executor | None = None
         self._known: dict[Candidate, Result] = {}
 
@@ -163,12 +177,12 @@ class _Bench:
             self._executor.close()
 
 
-def _round(recipe: Recipe, problem: Problem, stage: Stage, bench: _Bench, *, number: int) -> Round:
-    n_rounds = n_rounds_of(recipe)
+def _round(course: Course, problem: Problem, stage: Stage, bench: _Bench, *, number: int) -> Round:
+    n_rounds, front = course.rounds.n, course.ranking.front
     uses = _uses(problem, stage.studied.base.space)
     start = float(_uses(problem, problem.space)(problem.space.decode(problem.space.parent)[None])[0])
     target = targets_of(start, number=number, n_rounds=n_rounds)
-    shares = np.geomspace(1, LOWEST_SHARE, recipe.front) if number == n_rounds and recipe.front > 1 else np.ones(1)
+    shares = np.geomspace(1, LOWEST_SHARE, front) if number == n_rounds and front > 1 else np.ones(1)
     return Round(
         stage.studied.base.space,
         stage.scores,
@@ -176,7 +190,7 @@ def _round(recipe: Recipe, problem: Problem, stage: Stage, bench: _Bench, *, num
         tuple(float(target * share) for share in shares),
         number == n_rounds,
         bench,
-        METRICS[recipe.proxy],
+        METRICS[course.ranking.proxy],
     )
 
 
@@ -195,18 +209,18 @@ def _uses(problem: Problem, space: Space) -> Callable[[Keep], Floats]:
     return uses
 
 
-def _executor(recipe: Recipe, problem: Problem, studied: Studied) -> Executor:
+def _executor(course: Course, studied: Studied, search: Sequence[Sample]) -> Executor:
     """Return what measures the candidates of one round, here or in workers as the run's searches do."""
     make = partial(
         make_round_measure,
         studied,
-        problem.inputs.holdout.search,
-        recipe.proxy,
-        recovery=recipe.recovery,
-        precision=recipe.precision,
-        device=device_of(recipe),
+        search,
+        course.ranking.proxy,
+        recovery=course.making.recovery,
+        precision=course.making.dtype,
+        device=course.place.measuring_device,
     )
-    return start_executor(recipe, make)
+    return start_executor(course.place, make)
 
 
 def make_round_measure(
@@ -216,9 +230,9 @@ def make_round_measure(
     /,
     *,
     recovery: Recovery,
-    precision: Precision,
+    precision: ComputeDtype,
     device: str,
-) -> Measure:
+) -> GatedMeasure:
     """Return what measures the candidates of one base in one worker, on one thread: the proxy and each task's loss.
 
     No limit is looked at: what a method measures on its way may be above them.
@@ -226,7 +240,7 @@ def make_round_measure(
     torch.set_num_threads(1)
     images, builder = load_images(search, imgsz=studied.base.imgsz), studied.builder(device, precision=precision)
     own = () if proxy == LOSS.name else (evaluator_of(proxy, images, recovery),)
-    return Measure(
+    return GatedMeasure(
         studied.base.space.costs,
         lambda candidate: Subnet(candidate, builder),
         budget=Budget({}),

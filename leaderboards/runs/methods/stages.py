@@ -1,8 +1,10 @@
 """The network of each round of a method: trained in the run folder, its layers scored, and ready to be cut."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import NamedTuple
 
 import numpy as np
@@ -11,25 +13,25 @@ from ultralytics.nn.tasks import DetectionModel
 
 from evaluators.data.dataset import Sample
 from evaluators.worker import Studied
-from leaderboards.recipes.recipe import Recipe
-from leaderboards.recipes.strategy_keys import METHODS
+from leaderboards.recipes.parts import Making, Place, Rounds
 from leaderboards.runs.methods.thinning import Report, StageRecipe, make_stage
-from leaderboards.runs.placing import device_of, is_here
-from leaderboards.runs.problem import Problem
-from leaderboards.runs.rows import finetune_recipe
+from leaderboards.runs.problem import Inputs, Problem
 from leaderboards.runs.studies import study_base
+from leaderboards.tuning.finetune import FinetuneRecipe
 from leaderboards.watcher import Watcher
 from search.methods import pruned_yolo
+from search.methods.by_name import MethodRecord
 from search.on_tune import run_trials
-from spaces.bases.base import SAME, Base, BaseName
+from spaces.bases.base import Base
 from spaces.bases.depth import Repeat, drop_repeats, find_repeats, kernel_gamma_order
+from spaces.bases.names import SAME, BaseName
 from spaces.channels.graph import ChannelGraph
 from spaces.channels.trace import trace_channels
 from spaces.cutting.probe import probe
 from spaces.detectors.detector import load_detector
 from spaces.errors import BadInput
-from spaces.importance.by_layer import LayerScores, added, filter_means, filter_norms, gammas, kernel_gammas, wanted
-from spaces.space import Space
+from spaces.importance.by_layer import LayerScores
+from spaces.importance.scores import Scores
 
 
 class Stage(NamedTuple):
@@ -40,20 +42,26 @@ class Stage(NamedTuple):
 
 
 def train_stage(
-    recipe: Recipe, problem: Problem, network: DetectionModel, /, *, name: BaseName, watcher: Watcher
+    network: DetectionModel,
+    name: BaseName,
+    inputs: Inputs,
+    /,
+    *,
+    recipe: StageRecipe,
+    place: Place,
+    watcher: Watcher,
 ) -> DetectionModel:
     """Return `network` after a training of the method, as the run folder keeps it under `name`.
 
     Raises:
         BadInput: it could not be trained; with its error.
     """
-    folder, inputs = (recipe.folder / "bases").resolve(), problem.inputs
+    folder = (place.folder / "bases").resolve()
     if not (folder / str(name) / "architecture.json").exists():
         watcher.stage(f"training {name}")
-        how = stage_recipe(recipe, n_classes=len(inputs.dataset.names))
-        task = _Training(how, inputs.parent, network, inputs.dataset.train, folder, device_of(recipe))
-        if error := _train_here(task, name, watcher) if is_here(recipe) else _train_there(recipe, task, name, watcher):
-            raise BadInput(f"strategy={recipe.strategy}: {name} could not be trained: {error}")
+        task = _Training(recipe, inputs.parent, network, inputs.dataset.train, folder, place.measuring_device)
+        if error := _train_here(task, name, watcher) if place.is_here else _train_there(task, name, place, watcher):
+            raise BadInput(f"{name} could not be trained: {error}")
     return load_detector(folder / str(name))[0]
 
 
@@ -90,27 +98,22 @@ def _train_here(task: _Training, name: BaseName, watcher: Watcher) -> str:
     return ""
 
 
-def _train_there(recipe: Recipe, task: _Training, name: BaseName, watcher: Watcher) -> str:
+def _train_there(task: _Training, name: BaseName, place: Place, watcher: Watcher) -> str:
     """Return the error of the training in a worker, empty if all went well."""
     errors = run_trials(
         task,
         [str(name)],
         workers=1,
-        storage=recipe.folder.resolve(),
+        storage=place.folder.resolve(),
         on_report=watcher.on_epoch,
-        gpus=recipe.gpus_a_worker,
+        gpus=place.gpus_a_worker,
     )
     return errors[str(name)]
 
 
-def stage_recipe(recipe: Recipe, /, *, n_classes: int) -> StageRecipe:
-    """Return how the method of `recipe` trains between its cuts: as rows are, but for its own epochs and sparsity."""
-    method, rows = METHODS[recipe.strategy], finetune_recipe(recipe, n_classes=n_classes)
-    return StageRecipe(
-        **{**asdict(rows), "epochs": recipe.round_epochs or recipe.finetune_epochs or 1},
-        sparsity=method.sparsity if recipe.sparsity is None else recipe.sparsity,
-        is_eased=method.is_eased,
-    )
+def stage_recipe(rounds: Rounds, rows: FinetuneRecipe, /) -> StageRecipe:
+    """Return how a method trains between its cuts: as `rows` are, but for its own epochs and sparsity."""
+    return StageRecipe(**{**asdict(rows), "epochs": rounds.epochs}, sparsity=rounds.sparsity, is_eased=rounds.is_eased)
 
 
 def without_layers(network: DetectionModel, name: BaseName, /) -> tuple[DetectionModel, BaseName]:
@@ -129,48 +132,45 @@ def without_layers(network: DetectionModel, name: BaseName, /) -> tuple[Detectio
 
 
 def study_stage(
-    recipe: Recipe, problem: Problem, network: DetectionModel, /, *, name: BaseName, same: Studied
+    network: DetectionModel,
+    name: BaseName,
+    problem: Problem,
+    same: Studied,
+    /,
+    *,
+    method: MethodRecord,
+    making: Making,
+    folder: Path,
 ) -> Stage:
     """Return `network` as the base called `name`, ready to be cut.
 
     Args:
         same: the user's own network, whose calibration images serve every stage.
     """
-    base = _base(recipe, problem, network, name)
-    scores = score_layers(recipe.strategy, network, base.graph)
-    joined = wanted(scores) if recipe.strategy == "slimming" else added(scores)
-    study = study_base(recipe, base, same.calibration.tensor(), recipe.folder)
-    return Stage(Studied(base, same.calibration, replace(study, scores=joined)), scores)
+    base = _base(problem, network, name)
+    scores = score_layers(method, network, base.graph)
+    join: Callable[[LayerScores], Scores] = resolve_name(method.joined)
+    study = study_base(making, base, same.calibration.tensor(), folder=folder)
+    return Stage(Studied(base, same.calibration, replace(study, scores=join(scores))), scores)
 
 
-def _base(recipe: Recipe, problem: Problem, network: DetectionModel, name: BaseName) -> Base:
+def _base(problem: Problem, network: DetectionModel, name: BaseName) -> Base:
     """Return `network` as a base; its channels are traced anew if its shape is not the user's."""
+    same = problem.bases[SAME]
     if not name.stage:
-        return problem.bases[SAME]
+        return same
     shapes = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
     graph = problem.graph
     if shapes != graph.shapes:
-        graph = probe(network, trace_channels(network, imgsz=recipe.imgsz), rng=np.random.default_rng(0))
-    bare = Space(problem.graph, align=recipe.align, keep_min=recipe.keep_min)
-    overhead = problem.space.costs(problem.space.parent)["size_mb"] - bare.costs(bare.parent)["size_mb"]
-    space = Space(
-        graph, base=str(name), align=recipe.align, keep_min=recipe.keep_min, size_overhead=round(overhead * 1e6)
-    )
-    return Base(str(name), network, graph, space, recipe.imgsz)
+        graph = probe(network, trace_channels(network, imgsz=same.imgsz), rng=np.random.default_rng(0))
+    return Base(str(name), network, graph, same.space.over(graph, base=str(name)), same.imgsz)
 
 
-def score_layers(strategy: str, network: DetectionModel, graph: ChannelGraph, /) -> LayerScores:
-    """Return the scores that `strategy` reads.
+def score_layers(method: MethodRecord, network: DetectionModel, graph: ChannelGraph, /) -> LayerScores:
+    """Return the scores that `method` reads.
 
     Raises:
         BadInput: the network lacks the BatchNorm that it needs.
     """
-    match strategy:
-        case "slimming":
-            return gammas(network, graph)
-        case "pruned_yolo":
-            return kernel_gammas(network, graph, torch.zeros(1, 3, 64, 64))
-        case "pagcp":
-            return filter_means(network, graph)
-        case _:
-            return filter_norms(network, graph)
+    score: Callable[[DetectionModel, ChannelGraph], LayerScores] = resolve_name(method.scores)
+    return score(network, graph)

@@ -17,7 +17,7 @@ from evaluators.data.dataset import Sample
 from leaderboards.tuning.finetune import FinetuneRecipe, TaskLesson
 from leaderboards.tuning.training import train
 from search.methods.pruned_yolo import MASK_FACTOR, coefficient, is_masked, mask_threshold
-from spaces.bases.base import SAME
+from spaces.bases.names import SAME
 from spaces.candidate import Candidate
 from spaces.detectors.detector import load_detector, save_detector
 

@@ -10,31 +10,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from torch import Tensor
 
-from spaces.detectors.backbones.trunks import TRUNKS, check_backbone
+from spaces.detectors.backbones.published import make_network
+from spaces.detectors.backbones.trunks import TRUNKS
+from spaces.detectors.backbones.weight_paths import KEY, read_weight_paths
 from spaces.errors import BadInput
 
-KEY = "backbone_weights"
 _COUNTER = ".num_batches_tracked"  # what a BatchNorm counts; some files leave it out
-
-
-def read_weight_paths(text: str, /) -> dict[str, Path]:
-    """Return the files by backbone that `text` names, as in "ghostnet:a.safetensors,lcnet:b.pth".
-
-    Raises:
-        BadInput: another form, an unknown backbone, one that is named twice, or a file that is not there.
-    """
-    paths: dict[str, Path] = {}
-    for word in text.split(","):
-        name, colon, path = word.strip().partition(":")
-        if not colon or not path:
-            raise BadInput(f"{KEY} must be BACKBONE:FILE,..., got {word!r:.60}")
-        check_backbone(name)
-        if name in paths:
-            raise BadInput(f"{KEY}: {name} is given twice")
-        if not Path(path).is_file():
-            raise BadInput(f"{KEY}: {path!r:.200} not found (nothing is downloaded)")
-        paths[name] = Path(path)
-    return paths
 
 
 def load_pretrained(name: str, path: Path, /) -> dict[str, Tensor]:
@@ -50,7 +31,7 @@ def load_pretrained(name: str, path: Path, /) -> dict[str, Tensor]:
     """
     found = _read(path)
     with torch.device("meta"):
-        whole = TRUNKS[name].make().state_dict()
+        whole = make_network(name).state_dict()
     used = tuple(f"{prefix}." for part in TRUNKS[name].parts for prefix in part)
     for tensor in (each for each in whole if each.startswith(used)):
         if tensor not in found and tensor.endswith(_COUNTER):

@@ -17,7 +17,8 @@ from ultralytics.nn.modules import C2PSA, PSA, SPP, SPPELAN, SPPF, Conv
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils.torch_utils import initialize_weights
 
-from spaces.detectors.backbones.trunks import STRIDES, make_parts
+from spaces.detectors.backbones.published import make_parts
+from spaces.detectors.backbones.trunks import STRIDES
 from spaces.errors import BadInput
 
 BACKBONE_NAME = "backbone_name"  # the key of a description that names the backbone in the place of its own

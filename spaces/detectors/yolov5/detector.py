@@ -93,7 +93,7 @@ class AnchorDetector(DetectionModel):  # type: ignore[misc]
         stride: pixels of each level, (nl,).
 
     Args:
-        spec: see `spaces.yolov5.spec`.
+        spec: see `spaces.detectors.yolov5.spec`.
 
     Raises:
         BadInput: it is no specification, or its layers do not fit each other.

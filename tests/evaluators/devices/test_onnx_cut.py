@@ -7,7 +7,8 @@ import torch
 from numpy.typing import NDArray
 
 from evaluators.devices.onnx_cut import OnnxCutter
-from evaluators.runtimes.onnx_runtime import export_int8, export_onnx, open_session
+from evaluators.runtimes.onnx_export import export_int8, export_onnx
+from evaluators.runtimes.onnx_runtime import open_session
 from leaderboards.benchmarks.cuts.networks import untrained
 from spaces.channels.trace import trace_channels
 from spaces.cutting.probe import probe

@@ -9,6 +9,7 @@ from onnx import TensorProto, helper, save
 from evaluators.data.dataset import Sample
 from evaluators.data.images import load_images, read_image
 from evaluators.latency.stages import measure_stages, ready
+from evaluators.runtimes.onnx_runtime import ONNX_RUNTIME
 
 
 def sample(path: Path) -> Sample:
@@ -39,7 +40,8 @@ def write_detector(path: Path) -> Path:
 
 def test_both_stages_are_timed_and_the_threads_are_given_back(tmp_path: Path) -> None:
     before = torch.get_num_threads(), cv2.getNumThreads()
-    stages = measure_stages(write_detector(tmp_path / "a.onnx"), sample(tmp_path / "a.png"), imgsz=64, max_seconds=0.05)
+    file = ONNX_RUNTIME.open(write_detector(tmp_path / "a.onnx"), threads=1)
+    stages = measure_stages(file, sample(tmp_path / "a.png"), imgsz=64, max_seconds=0.05)
     assert stages.preprocess.median_ms > 0
     assert stages.postprocess.median_ms > 0
     assert (torch.get_num_threads(), cv2.getNumThreads()) == before

@@ -1,77 +1,24 @@
-import math
-from dataclasses import replace
+import inspect
+from pkgutil import resolve_name
 
-import numpy as np
 import pytest
 
-from evaluators.accuracy.detection import score
-from evaluators.budget import Budget
-from evaluators.measure import Measure
-from evaluators.metric import COSTS, METRICS, RANKING
-from evaluators.metric import PROXIES as METRICS_OF_PROXIES
-from evaluators.proxies.by_name import PROXIES, evaluator_of
-from spaces.build import Builder, Subnet
-from spaces.candidate import Candidate
+from evaluators.proxies.by_name import METRICS, PROXIES
 from spaces.recovery.recovery import Recovery
-from tests.evaluators.parts import builder, images, uniform
-
-IMAGES = images(n_boxes=3)
-
-
-def test_every_proxy_has_its_metric_and_no_cost_ranks() -> None:
-    assert [metric.name for metric in METRICS_OF_PROXIES] == list(PROXIES)
-    assert set(RANKING) == set(METRICS) - {metric.name for metric in COSTS}
 
 
 @pytest.mark.parametrize("name", PROXIES)
-def test_every_proxy_reads_a_finite_number_under_its_name(name: str) -> None:
-    assert math.isfinite(PROXIES[name](IMAGES)(Subnet(uniform(0.7), builder()))[name])
+def test_every_row_names_what_makes_its_evaluator(name: str) -> None:
+    row = PROXIES[name]
+    assert row.name == name
+    assert METRICS[name] is row.metric
+    inspect.signature(resolve_name(row.evaluator)).bind("images", "recovery")  # raises if it takes anything else
 
 
-@pytest.mark.parametrize(
-    ("name", "recovery"),
-    [
-        ("vanilla", Recovery.NOTHING),
-        ("adaptive_bn", Recovery.ADAPTIVE_BN),
-        ("one_shot", Recovery.ONE_SHOT),
-        ("sequential", Recovery.RECONSTRUCT),
-    ],
-)
-def test_each_recovery_is_the_one_that_the_name_says(name: str, recovery: Recovery) -> None:
-    subnet = Subnet(uniform(0.7), builder())
-    expected = score(subnet.network(recovery), IMAGES)
-    assert PROXIES[f"map_{name}"](IMAGES)(subnet) == {f"map_{name}": pytest.approx(expected["map50_95"])}
-    assert PROXIES[f"loss_{name}"](IMAGES)(subnet) == {f"loss_{name}": pytest.approx(expected["loss"])}
-
-
-def test_a_search_by_arithmetic_never_builds_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Builder, "__call__", lambda *_: pytest.fail("a network was built"))
-    for name in ("reconstruction_loss", "block_loss", "kept_l1", "kept_contribution", "kept_taylor", "kept_fisher"):
-        assert set(evaluator_of(name, IMAGES, Recovery.RECONSTRUCT)(Subnet(uniform(0.7), builder()))) == {name}
-
-
-@pytest.mark.parametrize(
-    ("name", "readings"),
-    [("map50_95", {"map50_95", "map50", "loss"}), ("loss", {"map50_95", "map50", "loss"}), ("zen", {"zen"})],
-)
-def test_a_search_pays_for_its_proxy_and_no_more(name: str, readings: set[str]) -> None:
-    assert set(evaluator_of(name, IMAGES, Recovery.NOTHING)(Subnet(uniform(0.7), builder()))) == readings
-
-
-def test_a_proxy_that_is_not_a_number_is_an_error_and_never_ranked() -> None:
-    own = builder()
-    study = replace(own.study, losses=tuple(np.full(len(losses), np.nan) for losses in own.study.losses))
-    broken = Builder(own.parent, own.graph, own.space, images=own.images, study=study)
-
-    def build(candidate: Candidate) -> Subnet:
-        return Subnet(candidate, broken)
-
-    measure = Measure(
-        own.space.costs,
-        build,
-        budget=Budget({}),
-        gates=(),
-        evaluators=(evaluator_of("block_loss", IMAGES, Recovery.NOTHING),),
-    )
-    with pytest.raises(ValueError, match="block_loss"):
-        measure((0, uniform(0.5)))
+@pytest.mark.parametrize("name", PROXIES)
+def test_a_proxy_that_follows_the_run_has_a_row_for_each_recovery_and_others_stand_alone(name: str) -> None:
+    row = PROXIES[name]
+    assert row.follows_run == (row.of_kind is not None)
+    for recovery, other in (row.of_kind or {}).items():
+        assert PROXIES[other].recovery is recovery
+    assert row.of_kind is None or set(row.of_kind) == set(Recovery)

@@ -10,10 +10,14 @@ from spaces.activations.covariance import RIDGE, Covariance
 from spaces.activations.patches import fitted_layers, weight_matrix
 from spaces.build import Builder, Subnet
 from spaces.cutting.subnet import kept_indices
-from spaces.importance.by_name import Importance, score_channels
+from spaces.importance.by_name import Importance
+from spaces.importance.scoring import score_channels
+from spaces.recovery.recovery import Recovery
 from spaces.study import block_losses
-from tests.evaluators.parts import builder, uniform
+from tests.evaluators.parts import builder, images, uniform
 from tests.spaces.chain import noise
+
+NO_IMAGES = images(n_boxes=0)  # arithmetic looks at none
 
 
 def subnet(share: float) -> Subnet:
@@ -51,18 +55,24 @@ def test_the_reconstruction_loss_is_the_sum_over_layers_of_what_fitting_them_wou
         left = np.diag(error.T.numpy() @ builder().covariances[name].matrix.numpy() @ error.numpy())
         index = np.arange(weights.shape[1]) if made is None else made
         expected += float(left[index] @ study.sensitivity[name][index])
-    assert reconstruction_loss()(part)["reconstruction_loss"] == pytest.approx(expected, rel=1e-3)
+    assert reconstruction_loss(NO_IMAGES, Recovery.NOTHING)(part)["reconstruction_loss"] == pytest.approx(
+        expected, rel=1e-3
+    )
 
 
 def test_a_layer_of_which_nothing_is_known_loses_nothing() -> None:
-    part, whole = subnet(0.5), reconstruction_loss()(subnet(0.5))["reconstruction_loss"]
+    part, whole = subnet(0.5), reconstruction_loss(NO_IMAGES, Recovery.NOTHING)(subnet(0.5))["reconstruction_loss"]
     name = next(name for name in part.builder.study.places if (f"{name}.weight", 1) in part.builder.graph.axes)
     places = {each: index for each, index in part.builder.study.places.items() if each != name}
     study = replace(part.builder.study, places=places)
     blind = Builder(
         part.builder.parent, part.builder.graph, part.builder.space, images=part.builder.images, study=study
     )
-    assert 0 < reconstruction_loss()(Subnet(part.candidate, blind))["reconstruction_loss"] < whole
+    assert (
+        0
+        < reconstruction_loss(NO_IMAGES, Recovery.NOTHING)(Subnet(part.candidate, blind))["reconstruction_loss"]
+        < whole
+    )
 
 
 def test_block_losses_add_up_what_each_block_loses() -> None:
@@ -71,7 +81,9 @@ def test_block_losses_add_up_what_each_block_loses() -> None:
     keep = np.stack([[rng.choice(gene.options) for gene in space.genes] for _ in range(5)])
     naive = [sum(losses[len(losses) - 1 - k] for losses, k in zip(study.losses, row, strict=True)) for row in keep]
     assert block_losses(study, keep).tolist() == pytest.approx(naive)
-    assert block_loss(Subnet(space.encode(keep[2]), builder())) == {"block_loss": pytest.approx(naive[2])}
+    assert block_loss(NO_IMAGES, Recovery.NOTHING)(Subnet(space.encode(keep[2]), builder())) == {
+        "block_loss": pytest.approx(naive[2])
+    }
 
 
 def test_the_kept_mass_is_the_share_of_the_scores_that_stay() -> None:
@@ -87,8 +99,8 @@ def test_the_kept_mass_is_the_share_of_the_scores_that_stay() -> None:
 @pytest.mark.parametrize(
     ("evaluate", "name", "whole"),
     [
-        (block_loss, "block_loss", 0.0),
-        (reconstruction_loss(), "reconstruction_loss", 0.0),
+        (block_loss(NO_IMAGES, Recovery.NOTHING), "block_loss", 0.0),
+        (reconstruction_loss(NO_IMAGES, Recovery.NOTHING), "reconstruction_loss", 0.0),
         (kept_mass("kept_contribution", Importance.CONTRIBUTION, mean_share), "kept_contribution", 1.0),
         (kept_mass("kept_taylor", Importance.TAYLOR, total_share), "kept_taylor", 1.0),
         (kept_mass("kept_fisher", Importance.FISHER, total_share), "kept_fisher", 1.0),

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from evaluators.proxies.zero_cost import naswot, sign_agreement, synaptic_flow_, synflow, zen_score_
+from evaluators.proxies.zero_cost import naswot_of, sign_agreement, synaptic_flow_, synflow_of, zen_score_
 from spaces.build import Builder, Subnet
 from spaces.recovery.recovery import Recovery
 from tests.evaluators.parts import builder, uniform
@@ -63,14 +63,14 @@ def test_naswot_is_the_log_determinant_over_all_activations() -> None:
         hook.remove()
     codes = torch.cat([sign.flatten(1) for sign in signs], 1)
     kernel = np.array([[int((a == b).sum()) for b in codes] for a in codes], float)
-    assert naswot(subnet)["naswot"] == pytest.approx(np.linalg.slogdet(kernel)[1], rel=1e-6)
+    assert naswot_of(subnet)["naswot"] == pytest.approx(np.linalg.slogdet(kernel)[1], rel=1e-6)
 
 
 def test_images_that_look_the_same_have_no_naswot() -> None:
     own = builder()
     twins = Builder(own.parent, own.graph, own.space, images=own.images[:1].repeat(3, 1, 1, 1), study=own.study)
     with pytest.raises(ValueError, match="images that differ"):
-        naswot(Subnet(uniform(0.5), twins))
+        naswot_of(Subnet(uniform(0.5), twins))
 
 
 def test_the_zen_score_knows_the_widths_and_not_the_weights() -> None:
@@ -86,6 +86,6 @@ def test_the_zen_score_multiplies_back_what_batch_norm_divides_by() -> None:
 
 
 def test_a_wider_cut_has_more_flow() -> None:
-    flows = [synflow(Subnet(uniform(share), builder()))["synflow"] for share in (0.3, 0.6, 1.0)]
+    flows = [synflow_of(Subnet(uniform(share), builder()))["synflow"] for share in (0.3, 0.6, 1.0)]
     assert flows == sorted(flows)
     assert flows[0] < flows[-1]

@@ -5,8 +5,9 @@ import pytest
 from rich.console import Console
 
 import run_search
-from leaderboards.benchmarks import BENCHMARKS, run, write_terminal
+from leaderboards.benchmarks.by_name import BENCHMARKS
 from leaderboards.benchmarks.record import Cell, Record
+from leaderboards.benchmarks.running import run, write_terminal
 from spaces.errors import BadInput
 
 RECORD = Record(

@@ -1,9 +1,7 @@
 import pytest
 
-from leaderboards.recipes.demands import check_demands, mask_of_recipe
 from leaderboards.recipes.reading import read_recipe
-from leaderboards.runs.inputs import load_inputs
-from spaces.cutting.masks import Granularity, Mask
+from spaces.cutting.mask import Granularity, Mask, mask_of
 from spaces.errors import BadInput
 
 
@@ -24,9 +22,8 @@ from spaces.errors import BadInput
     ],
 )
 def test_what_a_strategy_cannot_serve_is_refused_in_one_line_before_anything_is_loaded(words: str, part: str) -> None:
-    recipe = read_recipe(words.split())
     with pytest.raises(BadInput, match=part) as error:
-        load_inputs(recipe)
+        read_recipe(words.split())
     assert "\n" not in str(error.value)
 
 
@@ -41,15 +38,14 @@ def test_what_a_strategy_cannot_serve_is_refused_in_one_line_before_anything_is_
 )
 def test_the_control_has_one_candidate_no_limit_and_the_guides_mask(words: str, mask: Mask) -> None:
     recipe = read_recipe(["strategy=unstructured", *words.split()])
-    check_demands(recipe)
     assert (recipe.candidates, recipe.front, recipe.gflops) == (1, 1, None)
-    assert mask_of_recipe(recipe) == mask
+    (control,) = recipe.parts().ranking.fixed
+    assert mask_of(control) == mask
 
 
 def test_the_embedded_run_of_every_other_strategy_keeps_its_limit() -> None:
     for strategy in ("informed", "evolution", "tpe", "random", "uniform"):
         recipe = read_recipe([f"strategy={strategy}"])
-        check_demands(recipe)
         assert (recipe.gflops, recipe.candidates) == ("50%", 72)
 
 

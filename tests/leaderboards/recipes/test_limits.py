@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from leaderboards.recipes.keys import LIMITS
 from leaderboards.recipes.limits import check_reach, reach_of, resolve
-from leaderboards.recipes.recipe import LIMITS, Recipe
 from spaces.bits.bit_space import BitSpace
 from spaces.bits.layer_bits import BitTable, cross_bits
 from spaces.errors import OutOfReach
@@ -16,31 +16,28 @@ WITH_BITS = BitSpace(SPACE, SPACE, BitTable(chain_graph(), cross_bits([2, 8], [8
 amounts = st.tuples(st.floats(0.01, 200).map(lambda value: round(value, 2)), st.sampled_from(["", "%"]))
 
 
-def recipe(**words: object) -> Recipe:
-    return Recipe.model_validate(words)
-
-
 @given(amounts, amounts)
 def test_of_two_limits_on_the_macs_the_tighter_holds(gflops: tuple[float, str], macs: tuple[float, str]) -> None:
-    asked = recipe(gflops=f"{gflops[0]}{gflops[1]}", macs_g=f"{macs[0]}{macs[1]}")
+    asked = {"gflops": f"{gflops[0]}{gflops[1]}", "macs_g": f"{macs[0]}{macs[1]}"}
     as_macs = PARENT_COSTS["macs_g"] * gflops[0] / 100 if gflops[1] else gflops[0] / 2  # a MAC is two FLOPs
     limit = PARENT_COSTS["macs_g"] * macs[0] / 100 if macs[1] else macs[0]
-    assert resolve(asked, PARENT_COSTS) == pytest.approx({"macs_g": min(as_macs, limit)})
+    assert resolve(asked, PARENT_COSTS, has_bits=False) == pytest.approx({"macs_g": min(as_macs, limit)})
 
 
 @pytest.mark.parametrize("key", [key for key in LIMITS if key != "gflops"])
 def test_every_limit_is_an_amount_or_a_share_of_the_parent(key: str) -> None:
-    assert resolve(recipe(bits=[4], **{key: "1.5"}), PARENT_COSTS) == {key: 1.5}
-    assert resolve(recipe(bits=[4], **{key: "25%"}), PARENT_COSTS) == {key: PARENT_COSTS[key] / 4}
+    assert resolve({key: "1.5"}, PARENT_COSTS, has_bits=True) == {key: 1.5}
+    assert resolve({key: "25%"}, PARENT_COSTS, has_bits=True) == {key: PARENT_COSTS[key] / 4}
 
 
 def test_without_limits_there_are_none() -> None:
-    assert resolve(recipe(), PARENT_COSTS) == {}
+    assert resolve({}, PARENT_COSTS, has_bits=False) == {}
 
 
 def test_without_bits_a_limit_on_bops_is_one_on_macs_of_32_by_32_bits() -> None:
-    assert resolve(recipe(bops_g="2048"), PARENT_COSTS) == {"macs_g": 2.0}
-    assert resolve(recipe(bops_g="30%", macs_g="40%"), PARENT_COSTS) == pytest.approx({"macs_g": 1.2})
+    assert resolve({"bops_g": "2048"}, PARENT_COSTS, has_bits=False) == {"macs_g": 2.0}
+    both = {"bops_g": "30%", "macs_g": "40%"}
+    assert resolve(both, PARENT_COSTS, has_bits=False) == pytest.approx({"macs_g": 1.2})
 
 
 def test_bits_widen_the_reach_of_size_and_leave_the_parent_in_float() -> None:
@@ -53,14 +50,14 @@ def test_bits_widen_the_reach_of_size_and_leave_the_parent_in_float() -> None:
 
 def test_a_limit_is_out_of_reach_only_if_no_bits_are_few_enough() -> None:
     half = SPACE.reach()["size_mb"][0] / 2
-    check_reach(recipe(size_mb=f"{half}", bits=[2, 8]), [WITH_BITS], ["size_mb", "bops_g"])
+    check_reach({"size_mb": f"{half}"}, [WITH_BITS], keys=["size_mb", "bops_g"], has_bits=True)
     with pytest.raises(OutOfReach, match=r"^size_mb=.* is out of reach: it goes from .* of the parent\) to "):
-        check_reach(recipe(size_mb=f"{half}"), [SPACE], ["size_mb"])
+        check_reach({"size_mb": f"{half}"}, [SPACE], keys=["size_mb"], has_bits=False)
     with pytest.raises(OutOfReach, match=r"^bops_g=1e-9 is out of reach"):
-        check_reach(recipe(bops_g="1e-9", bits=[2, 8]), [WITH_BITS], ["bops_g"])
+        check_reach({"bops_g": "1e-9"}, [WITH_BITS], keys=["bops_g"], has_bits=True)
 
 
 def test_the_interval_is_told_in_the_unit_of_the_key() -> None:
     low, high = SPACE.reach()["macs_g"]
     with pytest.raises(OutOfReach, match=rf"bops_g=1e-9 .* from {1024 * low:.4g} \(.*\) to {1024 * high:.4g}"):
-        check_reach(recipe(bops_g="1e-9"), [SPACE], ["bops_g"])
+        check_reach({"bops_g": "1e-9"}, [SPACE], keys=["bops_g"], has_bits=False)

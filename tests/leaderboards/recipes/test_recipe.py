@@ -13,7 +13,7 @@ def test_without_words_it_is_the_embedded_default() -> None:
     recipe = read_recipe([])
     assert (recipe.weights, recipe.data, recipe.imgsz, recipe.gflops) == ("digits", "digits", 160, "50%")
     assert recipe.flip == 0  # a mirrored digit is no digit
-    assert recipe.folder == Path("runs/digits")
+    assert recipe.parts().place.folder == Path("runs/digits")
 
 
 def test_an_own_limit_replaces_the_embedded_one() -> None:
@@ -39,8 +39,8 @@ def test_a_resolved_recipe_reads_back_as_itself(tmp_path: Path) -> None:
 
 def test_where_a_run_happens_is_no_part_of_what_it_is() -> None:
     here, there = read_recipe([*BOTH, "workers=1"]), read_recipe([*BOTH, "workers=4", "device=0", "out=elsewhere"])
-    assert here.identity() == there.identity()
-    assert here.identity() != read_recipe([*BOTH, "seed=1"]).identity()
+    assert here.parts().identity == there.parts().identity
+    assert here.parts().identity != read_recipe([*BOTH, "seed=1"]).parts().identity
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_where_a_run_happens_is_no_part_of_what_it_is() -> None:
         ("candidates=0", "greater than or equal to 1"),
         ("seed=-1", "greater than or equal to 0"),
         ("keep_min=0", "greater than 0"),
-        ("strategy=genius", "'informed', 'evolution', 'tpe', 'random', 'uniform', 'unstructured'"),
+        ("strategy=genius", "must be one of informed, evolution, tpe, random, uniform, unstructured"),
         ("backbones=resnet50", "ghostnet"),
         ("proxy=macs_g", "must be one of map50_95, loss, map_vanilla"),
         ("bits=[5,8]", "some of 2, 3, 4, 6, 8, 16, each once"),

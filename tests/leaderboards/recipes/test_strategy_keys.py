@@ -1,6 +1,7 @@
 import pytest
 
-from leaderboards.recipes.strategy_keys import METHODS, check_keys, default_importance, default_recovery
+from leaderboards.recipes.strategy_keys import check_keys, default_importance, default_recovery
+from search.methods.by_name import METHODS
 from spaces.errors import BadInput
 from spaces.importance.by_name import Importance
 from spaces.recovery.recovery import Recovery

@@ -2,9 +2,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from evaluators.runtimes.precision import Precision
 from leaderboards.leaderboard import Leaderboard
 from leaderboards.reports.findings import agreement_sentence, headline, int8_sentence, search_sentence, tiles
-from tests.leaderboards.synthetic import make_board, make_results
+from tests.leaderboards.synthetic import file_of, make_board, make_results, with_file
 from tests.leaderboards.test_leaderboard import board_of
 
 
@@ -63,6 +64,7 @@ def test_slower_int8_is_told() -> None:
     board = board_of([(0.5, 0.0)], {})
     entry = board.rows[0]
     assert entry.quality is not None
-    slow = replace(entry, quality=replace(entry.quality, int8_latency_ms=99.0, int8_map50_95=0.2))
+    int8 = replace(file_of(entry.quality, Precision.INT8), latency_ms=99.0, map50_95=0.2)
+    slow = replace(entry, quality=with_file(entry.quality, int8))
     text = int8_sentence(Leaderboard([board.parent, slow], {}))
     assert "to -0.013; the INT8 file is slower in 1 of 2 rows" in text

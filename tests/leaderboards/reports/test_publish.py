@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import yaml
 
+from evaluators.runtimes.precision import Precision
 from leaderboards.entry import PARENT, Entry
 from leaderboards.environment import LIBRARIES, environment
 from leaderboards.files.export_row import export_row
@@ -13,7 +14,7 @@ from leaderboards.reports.publish import publish
 from leaderboards.run_folder import SPACE, read_board, read_run
 from search.journal import Journal
 from spaces.errors import BadInput
-from tests.leaderboards.synthetic import BLOCKS, HOSTILE, LIMITS, make_board, make_results
+from tests.leaderboards.synthetic import BLOCKS, HOSTILE, LIMITS, file_of, make_board, make_results
 
 BOARD = make_board()
 FIRST = BOARD.rows[0]
@@ -77,7 +78,7 @@ def test_a_card_says_what_was_measured_of_which_file_and_what_the_parent_has() -
     quality, text = FIRST.quality, card(FIRST, BOARD)
     assert quality is not None
     assert text.startswith(f"# {FIRST.id}\n")
-    assert f"{quality.map50_95:.4f} (parent 0.474) | {quality.int8_map50_95:.4f}" in text
+    assert f"{quality.map50_95:.4f} (parent 0.474) | {file_of(quality, Precision.INT8).map50_95:.4f}" in text
     assert f"{quality.gflops:.3f} GFLOPs (2 x MACs) at 320 px, {quality.params_m:.3f} M parameters" in text
     assert all(f"{name} {kept}" in text for name, kept in FIRST.candidate.picks)
     assert "AGPL-3.0" in text
@@ -135,4 +136,4 @@ def test_a_card_says_where_the_milliseconds_go_if_they_were_measured() -> None:
     assert quality is not None
     assert "to make it ready" not in card(FIRST, BOARD)
     timed = replace(FIRST, quality=replace(quality, preprocess_ms=0.5, postprocess_ms=1.25))
-    assert f"0.50 ms to make it ready, {quality.latency_ms:.2f} ms in the network, 1.25 ms" in card(timed, BOARD)
+    assert f"0.50 ms to make it ready, {quality.own.latency_ms:.2f} ms in the network, 1.25 ms" in card(timed, BOARD)

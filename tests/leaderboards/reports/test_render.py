@@ -8,7 +8,7 @@ from leaderboards.leaderboard import Leaderboard
 from leaderboards.reports.render import WIDTH, markdown, write_markdown, write_terminal
 from leaderboards.reports.table import tabulate
 from spaces.candidate import Candidate
-from tests.leaderboards.synthetic import HOSTILE, make_board
+from tests.leaderboards.synthetic import HOSTILE, make_board, with_file
 
 
 def lines_of(board: Leaderboard) -> list[str]:
@@ -35,7 +35,8 @@ def test_no_number_is_cut_even_with_a_base_column_and_large_values() -> None:
     board = make_board()
     entry = board.rows[0]
     assert entry.quality is not None
-    large = replace(entry.quality, gflops=1234.5, params_m=257.0, size_mb=1028.0, latency_ms=2345.6)
+    exact = replace(entry.quality.own, size_mb=1028.0, latency_ms=2345.6)
+    large = with_file(replace(entry.quality, gflops=1234.5, params_m=257.0), exact)
     swapped = replace(entry, quality=large, candidate=Candidate("mobilenetv3_large_100", ()))
     lines = lines_of(Leaderboard([board.parent, swapped], {"latency_ms": 1.0}))
     assert max(map(len, lines)) <= WIDTH

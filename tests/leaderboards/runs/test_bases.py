@@ -1,35 +1,47 @@
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
 from evaluators.budget import Budget
-from evaluators.result import Status
+from evaluators.result import Job, Status
 from evaluators.worker import make_measure
+from leaderboards.recipes.parts import Bases, Parts
 from leaderboards.recipes.recipe import Recipe
-from leaderboards.runs.bases import plan_bases, provisional
+from leaderboards.runs.bases import BasePlan, calibration_images, plan_bases, provisional
 from leaderboards.runs.prepare import analyse
 from leaderboards.runs.problem import Problem
-from leaderboards.runs.studies import make_workshop
-from spaces.bases.depth import DepthImportance, kernel_gamma_order
+from leaderboards.runs.studies import make_supernets
+from spaces.bases.depth import kernel_gamma_order
+from spaces.bases.names import DepthImportance
 from spaces.errors import BadInput, OutOfReach
 from spaces.recovery.recovery import Recovery
 from spaces.union import Union
 
 
 @pytest.fixture(scope="module")
-def wide(recipe: Recipe) -> Recipe:
-    """Return the recipe with one repeat to leave out and a second image size."""
+def wide(recipe: Recipe) -> Parts:
+    """Return the parts of the recipe with one repeat to leave out and a second image size."""
     cheap = {"recovery": Recovery.ADAPTIVE_BN, "proxy": "block_loss", "calibration_images": 4}
-    return recipe.model_copy(update={"depth": 1, "image_sizes": (32,), **cheap})
+    return recipe.model_copy(update={"depth": 1, "image_sizes": (32,), **cheap}).parts()
 
 
 @pytest.fixture(scope="module")
-def spread(wide: Recipe, problem: Problem) -> Problem:
+def spread(wide: Parts, problem: Problem) -> Problem:
     return analyse(wide, problem.inputs)
 
 
-def test_bases_are_all_combinations_and_the_users_own_comes_first(wide: Recipe, problem: Problem) -> None:
-    plans = plan_bases(wide, problem.inputs.holdout, problem.inputs.parent)
+def planned(parts: Parts, problem: Problem, bases: Bases) -> list[BasePlan]:
+    """Return the plans of `bases`, on the calibration images of the run that `parts` describe."""
+    n, seed, holdout = parts.making.calibration_images, parts.making.seed, problem.inputs.holdout
+    images = partial(calibration_images, holdout, n, seed=seed, imgsz=bases.imgsz)
+    return plan_bases(bases, problem.inputs.parent, images=images)
+
+
+def test_bases_are_all_combinations_and_the_users_own_comes_first(wide: Parts, problem: Problem) -> None:
+    plans = planned(wide, problem, wide.bases)
     assert [str(plan.name) for plan in plans] == ["same", "same-1", "same@32", "same-1@32"]
     assert [len(plan.dropped) for plan in plans] == [0, 1, 0, 1]
     assert plans[1].dropped == plans[3].dropped
@@ -39,53 +51,50 @@ def test_bases_are_all_combinations_and_the_users_own_comes_first(wide: Recipe, 
     assert counts[0] > counts[1] == counts[3]
 
 
-def test_the_repeats_of_the_users_network_go_by_the_importance_that_is_asked_for(
-    wide: Recipe, problem: Problem
-) -> None:
-    deep = wide.model_copy(update={"depth": 10, "image_sizes": (), "depth_importance": DepthImportance.KERNEL_GAMMA})
-    plans = plan_bases(deep, problem.inputs.holdout, problem.inputs.parent)
+def test_the_repeats_of_the_users_network_go_by_the_importance_that_is_asked_for(wide: Parts, problem: Problem) -> None:
+    deep = replace(wide.bases, depth=10, image_sizes=(), depth_importance=DepthImportance.KERNEL_GAMMA)
+    plans = planned(wide, problem, deep)
     assert plans[-1].dropped == kernel_gamma_order(problem.inputs.parent)
 
 
-def test_the_size_of_the_run_and_one_given_twice_make_no_second_base(wide: Recipe, problem: Problem) -> None:
-    sizes = wide.model_copy(update={"depth": 0, "image_sizes": (wide.imgsz, 32, 32)})
-    plans = plan_bases(sizes, problem.inputs.holdout, problem.inputs.parent)
+def test_the_size_of_the_run_and_one_given_twice_make_no_second_base(wide: Parts, problem: Problem) -> None:
+    sizes = replace(wide.bases, depth=0, image_sizes=(wide.bases.imgsz, 32, 32))
+    plans = planned(wide, problem, sizes)
     assert [str(plan.name) for plan in plans] == ["same", "same@32"]
 
 
-def test_a_parent_that_is_not_searched_is_there_all_the_same(recipe: Recipe, problem: Problem) -> None:
-    other = recipe.model_copy(update={"backbones": ("ghostnet",)})
-    plans = plan_bases(other, problem.inputs.holdout, problem.inputs.parent)
+def test_a_parent_that_is_not_searched_is_there_all_the_same(parts: Parts, problem: Problem) -> None:
+    plans = planned(parts, problem, replace(parts.bases, backbones=("ghostnet",)))
     assert [str(plan.name) for plan in plans] == ["same", "ghostnet"]
 
 
-def test_more_repeats_than_there_are_cannot_be_left_out(recipe: Recipe, problem: Problem) -> None:
+def test_more_repeats_than_there_are_cannot_be_left_out(parts: Parts, problem: Problem) -> None:
     with pytest.raises(BadInput, match="depth=11: only 10 repeats"):  # of yolov8n
-        plan_bases(recipe.model_copy(update={"depth": 11}), problem.inputs.holdout, problem.inputs.parent)
+        planned(parts, problem, replace(parts.bases, depth=11))
 
 
-def test_a_limit_is_in_reach_if_any_base_reaches_it(spread: Problem, problem: Problem, wide: Recipe) -> None:
+def test_a_limit_is_in_reach_if_any_base_reaches_it(spread: Problem, problem: Problem, wide: Parts) -> None:
     low, high = problem.reach()["macs_g"]
     assert spread.reach()["macs_g"][0] == pytest.approx(
         min(base.space.reach()["macs_g"][0] for base in spread.bases.values())
     )
     assert spread.reach()["macs_g"][0] < low
     assert spread.reach()["macs_g"][1] == high
-    tight = {"gflops": f"{98 * low / high}%", "params_m": None}
-    assert analyse(wide.model_copy(update=tight), problem.inputs).limits["macs_g"] < low
+    tight = replace(wide, limits={"gflops": f"{98 * low / high}%"})
+    assert analyse(tight, problem.inputs).limits["macs_g"] < low
     with pytest.raises(OutOfReach, match="gflops"):
-        analyse(wide.model_copy(update={**tight, "depth": 0, "image_sizes": ()}), problem.inputs)
+        analyse(replace(tight, bases=replace(wide.bases, depth=0, image_sizes=())), problem.inputs)
 
 
-def test_a_candidate_of_any_base_is_built_and_measured(wide: Recipe, spread: Problem) -> None:
-    workshop = make_workshop(wide, spread)
-    assert set(workshop.bases) == set(spread.bases)
-    measure = make_measure(workshop, spread.inputs.holdout.search, Budget(spread.limits), device="cpu")
+def test_a_candidate_of_any_base_is_built_and_measured(wide: Parts, spread: Problem) -> None:
+    supernets = make_supernets(wide.making, spread)
+    assert set(supernets.bases) == set(spread.bases)
+    measure = make_measure(supernets, spread.inputs.holdout.search, Budget(spread.limits), device="cpu")
     spaces = {name: base.space for name, base in spread.bases.items()}
     threads = torch.get_num_threads()
     for name, space in spaces.items():
-        drawn = Union({name: space}, {name: space}).sample(np.random.default_rng(0), limits=spread.limits)
-        result = measure((0, drawn))
+        drawn = Union({name: space}).sample(np.random.default_rng(0), limits=spread.limits)
+        result = measure(Job(0, drawn))
         assert (result.status, result.candidate.base) == (Status.DONE, name)
         assert result.readings["macs_g"] == pytest.approx(space.costs(drawn)["macs_g"])
         assert 0 <= result.readings["map50_95"] <= 1

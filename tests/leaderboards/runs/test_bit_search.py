@@ -10,24 +10,24 @@ from rich.console import Console
 
 from evaluators.metric import BOPS, LOSS, MACS, PARAMS, SIZE
 from evaluators.result import Result, Status
-from evaluators.worker import Workshop, make_measure
+from evaluators.worker import Supernets, make_measure
+from leaderboards.recipes.parts import Parts
 from leaderboards.recipes.reading import read_recipe
-from leaderboards.recipes.recipe import Recipe
 from leaderboards.runs.prepare import prepare
 from leaderboards.runs.problem import Problem
 from leaderboards.runs.profile import log10_size, profile, write_terminal
-from leaderboards.runs.strategies import make_strategy, objectives
-from leaderboards.runs.studies import STUDY, make_workshop
+from leaderboards.runs.strategies import objectives, strategy_of
+from leaderboards.runs.studies import STUDY, make_supernets
 from search.executor import InProcess
 from search.journal import Journal
 from search.loop import rng_for, search
-from spaces.bases.base import SAME
+from spaces.bases.names import SAME
 from spaces.bits.layer_bits import from_picks
 from spaces.bits.quantized import allocation_of
 from spaces.candidate import Candidate
 from spaces.detectors.detector import save_detector
 from spaces.errors import BadInput, OutOfReach
-from spaces.networks.precision import Precision
+from spaces.networks.compute_dtype import ComputeDtype
 from spaces.networks.threads import one_thread
 from spaces.recovery.recovery import Recovery
 from spaces.study import Study, save_study
@@ -52,13 +52,13 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def recipe(words: list[str]) -> Recipe:
-    return read_recipe([*words, *WORDS])
+def parts(words: list[str]) -> Parts:
+    return read_recipe([*words, *WORDS]).parts()
 
 
 @pytest.fixture(scope="module")
-def problem(recipe: Recipe) -> Problem:
-    return prepare(recipe)
+def problem(parts: Parts) -> Problem:
+    return prepare(parts)
 
 
 @pytest.fixture(scope="module")
@@ -72,25 +72,30 @@ def study(problem: Problem) -> Study:
 
 
 @pytest.fixture(scope="module")
-def workshop(recipe: Recipe, problem: Problem, study: Study, tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+def supernets(parts: Parts, problem: Problem, study: Study, tmp_path_factory: pytest.TempPathFactory) -> Supernets:
     folder = tmp_path_factory.mktemp("run")
     save_study(study, folder / STUDY)
-    return make_workshop(recipe, problem, folder=folder)
+    return make_supernets(parts.making, problem, folder=folder)
 
 
-def searched(recipe: Recipe, problem: Problem, workshop: Workshop, path: Path) -> list[Result]:
-    with one_thread(), Journal(path, recipe.identity()) as journal:
-        measure = make_measure(workshop, problem.inputs.holdout.search, problem.budget, device="cpu", proxy="loss")
-        strategy = make_strategy(recipe, problem, workshop)
+def searched(parts: Parts, problem: Problem, supernets: Supernets, path: Path) -> list[Result]:
+    with one_thread(), Journal(path, parts.identity) as journal:
+        measure = make_measure(supernets, problem.inputs.holdout.search, problem.budget, device="cpu", proxy="loss")
+        strategy = strategy_of(parts.ranking, problem, supernets)
         return search(
-            strategy, InProcess(measure), journal, n_candidates=recipe.candidates, seed=0, on_result=lambda _: None
+            strategy,
+            InProcess(measure),
+            journal,
+            n_candidates=parts.ranking.candidates,
+            seed=0,
+            on_result=lambda _: None,
         )
 
 
 def test_a_search_gives_every_layer_bits_and_meets_its_limits(
-    recipe: Recipe, problem: Problem, workshop: Workshop, tmp_path: Path
+    parts: Parts, problem: Problem, supernets: Supernets, tmp_path: Path
 ) -> None:
-    results = searched(recipe, problem, workshop, tmp_path / "journal.jsonl")
+    results = searched(parts, problem, supernets, tmp_path / "journal.jsonl")
     table = problem.bases[SAME].table
     assert table is not None
     for result in results:
@@ -103,15 +108,15 @@ def test_a_search_gives_every_layer_bits_and_meets_its_limits(
         assert all(result.readings[name] <= limit for name, limit in problem.limits.items())
         costs = table.costs(allocation, keep=problem.space.decode(result.candidate))
         assert costs == {name: result.readings[name] for name in costs}
-    again = searched(recipe, problem, workshop, tmp_path / "journal.jsonl")
+    again = searched(parts, problem, supernets, tmp_path / "journal.jsonl")
     assert again == results
 
 
 def test_strategies_that_know_nothing_propose_bits_within_the_limits_too(
-    recipe: Recipe, problem: Problem, workshop: Workshop
+    parts: Parts, problem: Problem, supernets: Supernets
 ) -> None:
     for name in ("evolution", "random", "uniform"):
-        strategy = make_strategy(recipe.model_copy(update={"strategy": name}), problem, workshop)
+        strategy = strategy_of(replace(parts.ranking, strategy=name), problem, supernets)
         for number in range(3):
             candidate = strategy.ask(rng_for(0, number))
             costs = problem.costs(candidate)
@@ -119,10 +124,10 @@ def test_strategies_that_know_nothing_propose_bits_within_the_limits_too(
             assert all(costs[key] <= limit for key, limit in problem.limits.items())
 
 
-def test_a_candidate_of_bits_is_built_with_them_and_ranked_in_float32(problem: Problem, workshop: Workshop) -> None:
-    assert workshop.precision is Precision.BFLOAT16
-    builder = workshop.builder(SAME, "cpu")
-    assert builder.precision is Precision.FLOAT32
+def test_a_candidate_of_bits_is_built_with_them_and_ranked_in_float32(problem: Problem, supernets: Supernets) -> None:
+    assert supernets.precision is ComputeDtype.BFLOAT16
+    builder = supernets.builder(SAME, "cpu")
+    assert builder.precision is ComputeDtype.FLOAT32
     table = problem.bases[SAME].table
     assert table is not None
     allocation = table.uniform(table.options[0])
@@ -131,13 +136,13 @@ def test_a_candidate_of_bits_is_built_with_them_and_ranked_in_float32(problem: P
     network = builder(Candidate(SAME, tuple(sorted(picks.items()))), Recovery.NOTHING)
     assert allocation_of(network) == allocation
     floats = {
-        name: replace(studied, base=replace(studied.base, table=None)) for name, studied in workshop.bases.items()
+        name: replace(studied, base=replace(studied.base, table=None)) for name, studied in supernets.bases.items()
     }
-    assert replace(workshop, bases=floats).builder(SAME, "cpu").precision is Precision.BFLOAT16
+    assert replace(supernets, bases=floats).builder(SAME, "cpu").precision is ComputeDtype.BFLOAT16
 
 
-def test_the_losses_of_bits_are_read_from_the_run_folder(workshop: Workshop, study: Study) -> None:
-    found = workshop.same.study.bit_losses
+def test_the_losses_of_bits_are_read_from_the_run_folder(supernets: Supernets, study: Study) -> None:
+    found = supernets.same.study.bit_losses
     assert found is not None
     assert study.bit_losses is not None
     assert np.array_equal(found, study.bit_losses)
@@ -150,18 +155,19 @@ def test_percentages_are_of_the_float_parent(problem: Problem) -> None:
 
 
 def test_a_size_that_no_bits_reach_is_refused(words: list[str]) -> None:
+    small = [*words, "imgsz=64", "bits=8", "calibration_images=8", "search_images=2"]
     with pytest.raises(OutOfReach, match=r"size_mb=0\.5% is out of reach"):
-        prepare(read_recipe([*words, "imgsz=64", "size_mb=0.5%", "bits=8", "calibration_images=8", "search_images=2"]))
+        prepare(read_recipe([*small, "size_mb=0.5%"]).parts())
     with pytest.raises(OutOfReach, match=r"bops_g=0\.1% is out of reach"):
-        prepare(read_recipe([*words, "imgsz=64", "bops_g=0.1%", "bits=8", "calibration_images=8", "search_images=2"]))
+        prepare(read_recipe([*small, "bops_g=0.1%"]).parts())
 
 
 def test_too_few_images_for_ranges_are_refused_before_anything_is_made(words: list[str]) -> None:
     with pytest.raises(BadInput, match="bits: ranges need at least 8 calibration images, there are 4"):
-        prepare(read_recipe([*words, "imgsz=64", "bits=8", "calibration_images=4"]))
+        prepare(read_recipe([*words, "imgsz=64", "bits=8", "calibration_images=4"]).parts())
 
 
-def test_the_objectives_ask_for_few_bits_even_if_no_limit_does(recipe: Recipe, problem: Problem) -> None:
+def test_the_objectives_ask_for_few_bits_even_if_no_limit_does(parts: Parts, problem: Problem) -> None:
     for limits, costs in (
         (["macs_g", "size_mb"], (MACS, SIZE)),
         (["bops_g"], (BOPS,)),
@@ -169,7 +175,7 @@ def test_the_objectives_ask_for_few_bits_even_if_no_limit_does(recipe: Recipe, p
         ([], (MACS, SIZE)),
     ):
         asked = replace(problem, limits=dict.fromkeys(limits, 1.0))
-        assert objectives(recipe, asked) == (LOSS, *costs)
+        assert objectives(parts.ranking.proxy, asked) == (LOSS, *costs)
 
 
 def test_the_profile_tells_which_bits_there_are(problem: Problem) -> None:

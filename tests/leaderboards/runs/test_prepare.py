@@ -6,6 +6,7 @@ import torch
 from evaluators.devices.device_file import DeviceFile, Rates, write_device_file
 from evaluators.devices.predictor import N_SHARED
 from evaluators.latency.machine import this_machine
+from leaderboards.recipes.parts import Parts
 from leaderboards.recipes.recipe import Recipe
 from leaderboards.runs.inputs import load_inputs
 from leaderboards.runs.prepare import analyse, prepare
@@ -32,7 +33,7 @@ def test_the_notes_say_how_much_data_there_is_and_what_stays_whole(problem: Prob
 def test_a_device_that_is_not_there_is_refused_and_those_that_are_get_named(device: str) -> None:
     there = ", ".join(["cpu", *map(str, range(torch.cuda.device_count()))])
     with pytest.raises(BadInput, match=f"device 99 is not there; this machine has {there}$"):
-        prepare(Recipe.model_validate({"device": device}))
+        prepare(Recipe.model_validate({"device": device}).parts())
 
 
 def device_file(problem: Problem, *, machine: str) -> DeviceFile:
@@ -45,8 +46,8 @@ def device_file(problem: Problem, *, machine: str) -> DeviceFile:
     )  # fmt: skip
 
 
-def with_device(recipe: Recipe, path: Path, **changes: object) -> Recipe:
-    return recipe.model_copy(update={"device_file": str(path), "latency_ms": "150%", **changes})
+def with_device(recipe: Recipe, path: Path, **changes: object) -> Parts:
+    return recipe.model_copy(update={"device_file": str(path), "latency_ms": "150%", **changes}).parts()
 
 
 def test_percentages_of_latency_are_of_what_the_device_file_predicts(
@@ -95,6 +96,6 @@ def test_files_of_backbones_are_checked_before_anything_is_made(recipe: Recipe, 
     torch.save({"stem.weight": torch.zeros(3)}, path)
     words = {"backbones": ("same", "ghostnet"), "backbone_weights": f"ghostnet:{path}"}
     with pytest.raises(BadInput, match=r"backbone_weights: .*other\.pth' is not of ghostnet"):
-        load_inputs(recipe.model_copy(update=words))
+        load_inputs(recipe.model_copy(update=words).parts())
     with pytest.raises(BadInput, match="backbone_weights: ghostnet is not among backbones=same"):
-        load_inputs(recipe.model_copy(update={**words, "backbones": ("same",)}))
+        load_inputs(recipe.model_copy(update={**words, "backbones": ("same",)}).parts())

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from evaluators.metric import MACS, MAP, PARAMS
 from evaluators.result import Result, Status
+from leaderboards.recipes.parts import Parts
 from leaderboards.recipes.recipe import Recipe
 from leaderboards.runs.problem import Problem
 from leaderboards.runs.run import _identity, _settle, check_folder, known_results, missing_images, pick_front
@@ -80,53 +81,52 @@ def test_known_results_are_those_of_the_journal_and_none_where_there_is_no_run(t
     assert known_results(tmp_path) == results
 
 
-def test_fewer_images_than_asked_for_are_said(recipe: Recipe, problem: Problem) -> None:
-    asked = recipe.model_copy(update={"calibration_images": 3, "search_images": 5})  # of 4 in train, a third ranks
-    assert missing_images(asked, problem.inputs) == [
+def test_fewer_images_than_asked_for_are_said(problem: Problem) -> None:
+    assert missing_images(problem.inputs, 3, 5) == [  # of 4 in train, a third ranks
         "search_images=5 was asked for, train has 1 to give, which are used."
     ]
-    enough = recipe.model_copy(update={"calibration_images": 2, "search_images": 1})
-    assert missing_images(enough, problem.inputs) == []
+    assert missing_images(problem.inputs, 2, 1) == []
 
 
 def test_a_resumed_run_keeps_the_limits_and_the_parents_latency_that_it_began_with(
-    recipe: Recipe, problem: Problem, tmp_path: Path
+    problem: Problem, tmp_path: Path
 ) -> None:
     first = replace(problem, limits={"latency_ms": 4.0}, parent_costs={**problem.parent_costs, "latency_ms": 8.0})
     again = replace(problem, limits={"latency_ms": 4.5}, parent_costs={**problem.parent_costs, "latency_ms": 9.0})
     with Journal(tmp_path / "journal.jsonl", {}) as journal:
-        _settle(recipe, first, journal)
+        _settle(first, journal, notes=[])
     with Journal(tmp_path / "journal.jsonl", {}) as journal:
-        settled = _settle(recipe, again, journal)
+        settled = _settle(again, journal, notes=[])
     assert (settled.limits, settled.parent_costs) == (first.limits, first.parent_costs)
 
 
 def test_a_run_of_before_its_costs_were_written_down_goes_on_with_those_of_now(
-    recipe: Recipe, problem: Problem, tmp_path: Path
+    problem: Problem, tmp_path: Path
 ) -> None:
     with Journal(tmp_path / "journal.jsonl", {}) as journal:
         journal.append("space", {"limits": {"macs_g": 1.0}, "blocks": [], "notes": []})
-        settled = _settle(recipe, problem, journal)
+        settled = _settle(problem, journal, notes=[])
     assert (settled.limits, settled.parent_costs) == ({"macs_g": 1.0}, problem.parent_costs)
 
 
-def test_a_device_file_is_part_of_a_run_by_its_content(recipe: Recipe, problem: Problem) -> None:
+def test_a_device_file_is_part_of_a_run_by_its_content(recipe: Recipe, parts: Parts, problem: Problem) -> None:
     files = [device_file(problem, machine=machine) for machine in ("a toaster", "a toaster", "a kettle")]
     inputs = [replace(problem.inputs, device=each) for each in files]
-    paths = [recipe.model_copy(update={"device_file": f"{place}.json"}) for place in range(3)]
+    paths = [recipe.model_copy(update={"device_file": f"{place}.json"}).parts() for place in range(3)]
     same, moved, other = (_identity(path, each) for path, each in zip(paths, inputs, strict=True))
     assert same == moved != other
-    assert _identity(recipe, problem.inputs)["device_file"] is None
+    assert _identity(parts, problem.inputs)["device_file"] is None
 
 
 def test_pretrained_files_make_a_run_by_their_content_and_a_missing_one_writes_nothing(
     recipe: Recipe, problem: Problem, tmp_path: Path
 ) -> None:
     weights = tmp_path / "a.pth"
-    own = recipe.model_copy(update={"backbone_weights": f"ghostnet:{weights}", "out": str(tmp_path / "run")})
+    words = {"backbone_weights": f"ghostnet:{weights}", "out": str(tmp_path / "run")}
+    own = recipe.model_copy(update=words).parts()
     with pytest.raises(BadInput, match=r"backbone_weights: .*a\.pth' not found"):
         check_folder(own, problem.inputs)
-    assert not own.folder.exists()
+    assert not own.place.folder.exists()
     identities = []
     for content in (b"one", b"one", b"two"):
         weights.write_bytes(content)

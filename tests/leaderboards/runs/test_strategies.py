@@ -1,3 +1,4 @@
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -6,36 +7,37 @@ import torch
 
 from evaluators.budget import Budget
 from evaluators.data.images import load_images
-from evaluators.worker import Studied, Workshop, make_measure
+from evaluators.result import Job
+from evaluators.worker import Studied, Supernets, make_measure
+from leaderboards.recipes.parts import Parts
 from leaderboards.recipes.recipe import Recipe
 from leaderboards.runs.problem import Problem
-from leaderboards.runs.strategies import make_strategy, objectives
-from search.executor import Job
+from leaderboards.runs.strategies import objectives, strategy_of
 from search.loop import rng_for
 from search.strategies.evolution import NSGA2
 from search.strategies.random_search import RandomSearch
 from search.strategies.tpe import TPE
 from search.strategies.uniform import UniformSearch
-from spaces.bases.base import SAME
+from spaces.bases.names import SAME
 from spaces.candidate import Candidate
 from spaces.recovery.recovery import Recovery
 from tests.spaces.untrained import study_without_images
 
 
 @pytest.fixture(scope="module")
-def workshop(problem: Problem) -> Workshop:
+def supernets(problem: Problem) -> Supernets:
     calibration = load_images(problem.inputs.dataset.train, imgsz=64)
     study = study_without_images(problem.inputs.parent, problem.graph)
-    return Workshop(problem.inputs.parent, {SAME: Studied(problem.bases[SAME], calibration, study)}, Recovery.NOTHING)
+    return Supernets(problem.inputs.parent, {SAME: Studied(problem.bases[SAME], calibration, study)}, Recovery.NOTHING)
 
 
 @pytest.mark.parametrize(
     ("name", "kind"), [("evolution", NSGA2), ("tpe", TPE), ("random", RandomSearch), ("uniform", UniformSearch)]
 )
 def test_a_named_strategy_proposes_within_the_limits(
-    recipe: Recipe, problem: Problem, workshop: Workshop, name: str, kind: type
+    parts: Parts, problem: Problem, supernets: Supernets, name: str, kind: type
 ) -> None:
-    strategy = make_strategy(recipe.model_copy(update={"strategy": name}), problem, workshop)
+    strategy = strategy_of(replace(parts.ranking, strategy=name), problem, supernets)
     assert isinstance(strategy, kind)
     for number in range(4):
         costs = problem.costs(strategy.ask(rng_for(0, number)))
@@ -43,9 +45,9 @@ def test_a_named_strategy_proposes_within_the_limits(
 
 
 def test_uniform_widths_are_about_the_same_share_of_every_block(
-    recipe: Recipe, problem: Problem, workshop: Workshop
+    parts: Parts, problem: Problem, supernets: Supernets
 ) -> None:
-    uniform = make_strategy(recipe.model_copy(update={"strategy": "uniform"}), problem, workshop)
+    uniform = strategy_of(replace(parts.ranking, strategy="uniform"), problem, supernets)
     candidate = uniform.ask(rng_for(0, 0))
     genes = {gene.name: gene for gene in problem.space.genes}
     shares = problem.space.shares(candidate)
@@ -55,14 +57,15 @@ def test_uniform_widths_are_about_the_same_share_of_every_block(
     assert min(off) > -1.01 and max(off) < 3.01
 
 
-def test_the_control_is_measured_as_a_masked_parent(recipe: Recipe, problem: Problem, workshop: Workshop) -> None:
-    control = make_strategy(recipe.model_copy(update={"strategy": "unstructured"}), problem, workshop)
+def test_the_control_is_measured_as_a_masked_parent(recipe: Recipe, problem: Problem, supernets: Supernets) -> None:
+    ranking = recipe.model_copy(update={"strategy": "unstructured"}).parts().ranking
+    control = strategy_of(ranking, problem, supernets)
     candidate = control.ask(rng_for(0, 0))
     assert candidate == Candidate(SAME, (("mask.weight", 30),))
     assert problem.costs(candidate) == problem.costs(problem.space.parent)
     before = torch.get_num_threads()
-    measure = partial(make_measure, workshop, problem.inputs.dataset.train, device="cpu", proxy="loss")
+    measure = partial(make_measure, supernets, problem.inputs.dataset.train, device="cpu", proxy="loss")
     masked, parent = (measure(Budget({}))(Job(0, each)) for each in (candidate, problem.space.parent))
     torch.set_num_threads(before)
     assert masked.readings["loss"] != parent.readings["loss"]
-    assert [metric.name for metric in objectives(recipe, problem)] == ["loss", "macs_g", "params_m"]
+    assert [metric.name for metric in objectives(ranking.proxy, problem)] == ["loss", "macs_g", "params_m"]

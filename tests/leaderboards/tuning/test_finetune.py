@@ -1,5 +1,6 @@
 import copy
 import logging
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -12,7 +13,8 @@ from ultralytics.nn.tasks import DetectionModel
 
 from evaluators.data.dataset import Sample
 from leaderboards.tuning.finetune import FinetuneRecipe, default_lr, finetune
-from spaces.cutting.masks import Granularity, Mask, kept, weighted_layers
+from spaces.cutting.mask import Granularity, Mask
+from spaces.cutting.masks import kept, weighted_layers
 from tests.spaces.detectors.yolov5.tiny import tiny
 from tests.spaces.untrained import detector
 
@@ -141,12 +143,24 @@ def test_stopped_run_ends_as_the_uninterrupted_one(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["stopped.pt", "whole.pt"]
 
 
+@pytest.fixture(scope="module")
+def finished(samples: tuple[Sample, ...], tmp_path_factory: pytest.TempPathFactory) -> tuple[DetectionModel, Path]:
+    """Return a network tuned for one epoch and its checkpoint."""
+    path = tmp_path_factory.mktemp("finished") / "c.pt"
+    return tune(samples, path, recipe=replace(RECIPE, epochs=1)), path
+
+
 @pytest.mark.parametrize("damage", ["cut", "flipped", "text", "empty", "other shapes", "other recipe"])
 def test_useless_checkpoint_starts_again_and_says_why(
-    samples: tuple[Sample, ...], tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
+    finished: tuple[DetectionModel, Path],
+    samples: tuple[Sample, ...],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    damage: str,
 ) -> None:
     recipe, path = replace(RECIPE, epochs=1), tmp_path / "c.pt"
-    whole = tune(samples, path, recipe=recipe)
+    whole, sound = finished
+    shutil.copy(sound, path)
     match damage:
         case "cut":
             path.write_bytes(path.read_bytes()[:-1000])

@@ -134,12 +134,18 @@ def parent_in(folder: Path, samples: tuple[Sample, ...], *, stop: int = 0) -> tu
     return model, n_epochs
 
 
+@pytest.fixture(scope="module")
+def whole(samples: tuple[Sample, ...], tmp_path_factory: pytest.TempPathFactory) -> DetectionModel:
+    """Return the uninterrupted one."""
+    model, n_epochs = parent_in(tmp_path_factory.mktemp("whole"), samples)
+    assert n_epochs == 4
+    return model
+
+
 @pytest.mark.parametrize("stop", [1, 3])  # in the first of two epochs of the graft, and of the fine-tuning
 def test_a_new_parent_is_made_once_and_goes_on_where_it_was_stopped(
-    stop: int, samples: tuple[Sample, ...], tmp_path: Path
+    stop: int, whole: DetectionModel, samples: tuple[Sample, ...], tmp_path: Path
 ) -> None:
-    whole, n_epochs = parent_in(tmp_path / "whole", samples)
-    assert n_epochs == 4
     with pytest.raises(Stopped):
         parent_in(tmp_path / "stopped", samples, stop=stop)
     again, n_epochs = parent_in(tmp_path / "stopped", samples)

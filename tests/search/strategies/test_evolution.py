@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from evaluators.budget import Budget
-from evaluators.result import Result, Status
-from search.executor import InProcess, Job
+from evaluators.result import Job, Result, Status
+from search.executor import InProcess
 from search.journal import Journal
 from search.loop import search
 from search.pareto import hypervolume, losses

@@ -5,14 +5,15 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluators.metric import LOSS, MACS, METRICS
-from evaluators.result import Result, Status
+from evaluators.metric import LOSS, MACS
+from evaluators.proxies.by_name import METRICS
+from evaluators.result import Job, Result, Status
 from evaluators.worker import by_number
-from search.executor import InProcess, Job
+from search.executor import InProcess
 from search.journal import Journal
 from search.loop import search
 from search.strategies.evolution import NSGA2
-from search.strategies.ladder import GENERATION, RUNG, Ladder, Rung, best, climb, journaled
+from search.strategies.ladder import FIDELITY, GENERATION, Fidelity, Ladder, best, climb, journaled
 from search.strategies.random_search import RandomSearch
 from search.strategy import Strategy
 from spaces.candidate import Candidate
@@ -43,8 +44,8 @@ def score(candidates: Sequence[Candidate]) -> list[Result]:
     return list(InProcess(rough).run([Job(-1, one) for one in candidates]))
 
 
-def ladder_of(strategy: Strategy, *rungs: Rung, n: int = 60) -> Ladder:
-    return Ladder(strategy, rungs or [Rung(BLOCK_LOSS, 4, score)], (MACS,), n_candidates=n)
+def ladder_of(strategy: Strategy, *fidelities: Fidelity, n: int = 60) -> Ladder:
+    return Ladder(strategy, fidelities or [Fidelity(BLOCK_LOSS, 4, score)], (MACS,), n_candidates=n)
 
 
 class TestLadderOnEvolution(StrategyContract):
@@ -87,22 +88,24 @@ def test_what_failed_comes_last_in_its_order() -> None:
     assert best([failed[0], result(1, 2.0, 1.0), failed[1], result(2, 1.0, 1.0)], (LOSS, MACS), 3) == [3, 1, 0]
 
 
-def test_each_rung_gets_its_share_and_hands_on_the_rest() -> None:
+def test_each_fidelity_gets_its_share_and_hands_on_the_rest() -> None:
     seen: list[int] = []
 
     def counted(candidates: Sequence[Candidate]) -> list[Result]:
         seen.append(len(candidates))
         return [result(one.picks[0][1], float(one.picks[0][1]), 0.0) for one in candidates]
 
-    rungs = [Rung(LOSS, 5, counted), Rung(LOSS, 3, counted)]
-    left = climb([candidate(number) for number in range(30, 0, -1)], rungs, (MACS,), n=2)
+    fidelities = [Fidelity(LOSS, 5, counted), Fidelity(LOSS, 3, counted)]
+    left = climb([candidate(number) for number in range(30, 0, -1)], fidelities, (MACS,), n=2)
     assert seen == [30, 6]  # 2 x 3 x 5, then 2 x 3
     assert left == [candidate(1), candidate(2)]  # the lowest loss at equal MACs first
 
 
 def test_repeated_proposals_are_looked_at_once_and_too_few_come_again() -> None:
-    rungs = [Rung(LOSS, 2, lambda found: [result(one.picks[0][1], float(one.picks[0][1]), 0.0) for one in found])]
-    assert climb([candidate(5), candidate(3), candidate(5)], rungs, (MACS,), n=3) == [
+    fidelities = [
+        Fidelity(LOSS, 2, lambda found: [result(one.picks[0][1], float(one.picks[0][1]), 0.0) for one in found])
+    ]
+    assert climb([candidate(5), candidate(3), candidate(5)], fidelities, (MACS,), n=3) == [
         candidate(3), candidate(5), candidate(3),
     ]  # fmt: skip
 
@@ -123,23 +126,23 @@ def test_the_last_generation_draws_no_more_than_it_needs() -> None:
 
 
 def play(journal: Journal, *, n: int, n_made: list[int]) -> list[Result]:
-    """Return the results of a search up a ladder with one rung of arithmetic and one that is written down."""
+    """Return the results of a search up a ladder with one fidelity of arithmetic and one that is written down."""
 
-    def counted(job: tuple[int, Candidate]) -> Result:
-        n_made.append(job[0])
-        return by_number(lambda own: measure(Job(*own)), {-2: rough})(job)
+    def counted(job: Job) -> Result:
+        n_made.append(job.number)
+        return by_number(measure, {-2: rough})(job)
 
     executor = InProcess(counted)
     strategy = NSGA2(ToySpace(5), {"macs_g": 20}, OBJECTIVES, population=6)
-    rungs = [Rung(BLOCK_LOSS, 3, score), Rung(BLOCK_LOSS, 2, journaled(-2, executor, journal))]
-    return search(ladder_of(strategy, *rungs, n=18), executor, journal, n_candidates=n, seed=1, on_result=ignore)
+    fidelities = [Fidelity(BLOCK_LOSS, 3, score), Fidelity(BLOCK_LOSS, 2, journaled(-2, executor, journal))]
+    return search(ladder_of(strategy, *fidelities, n=18), executor, journal, n_candidates=n, seed=1, on_result=ignore)
 
 
 def test_a_search_that_was_killed_anywhere_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
     whole = tmp_path / "whole.jsonl"
     with Journal(whole, {}) as journal:
         expected = play(journal, n=18, n_made=[])
-        assert len(journal.records(RUNG)) == 2 * 18
+        assert len(journal.records(FIDELITY)) == 2 * 18
     lines = whole.read_bytes().splitlines(keepends=True)
     for n_lines in range(1, len(lines) + 1, 11):
         cut = tmp_path / f"{n_lines}.jsonl"
@@ -151,7 +154,7 @@ def test_a_search_that_was_killed_anywhere_goes_on_as_if_it_had_not_been(tmp_pat
         assert sorted(cut.read_bytes().splitlines()) == sorted(line.rstrip(b"\n") for line in lines)
 
 
-def test_a_rung_finds_what_is_better_than_chance(tmp_path: Path) -> None:
+def test_a_fidelity_finds_what_is_better_than_chance(tmp_path: Path) -> None:
     def mean_loss(strategy: Strategy) -> float:
         with Journal(tmp_path / f"{type(strategy).__name__}.jsonl", {}) as journal:
             results = search(strategy, InProcess(measure), journal, n_candidates=24, seed=0, on_result=ignore)

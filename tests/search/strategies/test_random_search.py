@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from evaluators.result import Result
-from search.executor import Job
+from evaluators.result import Job, Result
 from search.loop import rng_for
 from search.strategies.random_search import RandomSearch
 from search.strategy import Strategy

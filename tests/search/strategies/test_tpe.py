@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from evaluators.budget import Budget
-from evaluators.result import Result, Status
-from search.executor import InProcess, Job
+from evaluators.result import Job, Result, Status
+from search.executor import InProcess
 from search.journal import Journal
 from search.loop import rng_for, search
 from search.pareto import hypervolume, losses
@@ -23,7 +23,7 @@ LIMITS = {"macs_g": 20.0}
 
 def make(n_genes: int = 4, *, budget: Budget | None = None) -> TPE:
     space = ToySpace(n_genes)
-    return TPE(space, LIMITS, OBJECTIVES, widths={"same": space}, budget=budget)
+    return TPE(space, LIMITS, OBJECTIVES, bases={"same": space}, budget=budget)
 
 
 class TestTPE(StrategyContract):
@@ -86,10 +86,10 @@ class Far(ToySpace):
 
 def test_of_two_bases_only_the_one_in_reach_is_proposed() -> None:
     space = ToySpace(4)
-    strategy = TPE(space, LIMITS, OBJECTIVES, widths={"far": Far(4), "same": space})
+    strategy = TPE(space, LIMITS, OBJECTIVES, bases={"far": Far(4), "same": space})
     assert {strategy.ask(rng_for(0, number)).base for number in range(4)} == {"same"}
     with pytest.raises(OutOfReach, match="far from"):
-        TPE(space, LIMITS, OBJECTIVES, widths={"far": Far(4)})
+        TPE(space, LIMITS, OBJECTIVES, bases={"far": Far(4)})
 
 
 class Other(ToySpace):
@@ -116,7 +116,7 @@ def handicapped(job: Job) -> Result:
 
 def test_the_base_is_proposed_too() -> None:
     # every candidate of the other base loses 100 more
-    strategy = TPE(Both(4), LIMITS, OBJECTIVES, widths={"same": ToySpace(4), "other": Other(4)})
+    strategy = TPE(Both(4), LIMITS, OBJECTIVES, bases={"same": ToySpace(4), "other": Other(4)})
     bases: list[str] = []
     for start in range(0, 8 * GENERATION, GENERATION):
         jobs = [Job(number, strategy.ask(rng_for(0, number))) for number in range(start, start + GENERATION)]
@@ -129,4 +129,4 @@ def test_the_base_is_proposed_too() -> None:
 def test_spread_outside_its_range_is_refused() -> None:
     space = ToySpace()
     with pytest.raises(BadInput, match="spread"):
-        TPE(space, LIMITS, OBJECTIVES, widths={"same": space}, spread=0.0)
+        TPE(space, LIMITS, OBJECTIVES, bases={"same": space}, spread=0.0)

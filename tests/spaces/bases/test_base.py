@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spaces.bases.base import BaseName
+from spaces.bases.names import BaseName
 from spaces.errors import BadInput
 
 names = st.builds(

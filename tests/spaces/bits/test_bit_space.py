@@ -9,15 +9,16 @@ from hypothesis import strategies as st
 from spaces.bits.bit_space import BitSpace
 from spaces.bits.layer_bits import BitTable, LayerBits, Protection, cross_bits, from_picks, to_picks
 from spaces.candidate import Candidate
-from spaces.channels.trace import trace_channels
 from spaces.errors import BadInput, OutOfReach
 from spaces.informed_space import InformedSpace
+from spaces.searchable import BaseSpace
 from spaces.space import Space
 from spaces.union import Union
+from tests.contracts import SpaceContract
 from tests.spaces.chain import chain_graph
-from tests.spaces.untrained import detector
+from tests.spaces.untrained import graph_of
 
-GRAPH = trace_channels(detector(), imgsz=64)
+GRAPH = graph_of()
 SPACE = Space(GRAPH, size_overhead=20_000)
 TABLE = BitTable(GRAPH, cross_bits([2, 4, 8], [4, 8]), size_overhead=20_000)
 SQUARES = [np.linspace(0, 1, gene.size + 1) ** 2 * (1 + index % 7) for index, gene in enumerate(SPACE.genes)]
@@ -39,6 +40,31 @@ budgets = st.fixed_dictionaries(
         "params_m": st.floats(0.3, 0.95),
     },
 )
+
+
+class TestBitSpace(SpaceContract):
+    limited = ("macs_g", "params_m", "size_mb", "bops_g")
+    widths = Space(chain_graph(), align=1)
+    table = BitTable(chain_graph(), cross_bits([2, 4, 8], [4, 8]), protection=NONE)
+
+    def make(self) -> BitSpace:
+        return BitSpace(self.widths, self.widths, self.table)
+
+    def bases(self) -> Mapping[str, BaseSpace]:
+        return {"same": self.make()}
+
+    def costs(self, candidate: Candidate) -> Mapping[str, float]:
+        return self.make().costs(candidate)
+
+    def reach(self) -> Mapping[str, tuple[float, float]]:
+        return self.make().reach()
+
+
+class TestInformedBitSpace(TestBitSpace):
+    def make(self) -> BitSpace:
+        squares = [np.arange(gene.size + 1.0) ** 2 for gene in self.widths.genes]
+        sensitivity = np.power(4.0, -self.table.bits).sum(2) * [[4.0], [2.0], [1.0]]
+        return BitSpace(self.widths, InformedSpace(self.widths, squares), self.table, sensitivity=sensitivity)
 
 
 def limits(shares: Mapping[str, float]) -> dict[str, float]:
@@ -176,9 +202,9 @@ def test_draws_follow_the_seed() -> None:
 
 
 def test_candidates_move_between_bases_and_get_bits_there() -> None:
-    others = {"same": SPACE, "small": Space(trace_channels(detector(), imgsz=32), base="small")}
+    others = {"same": SPACE, "small": Space(graph_of(imgsz=32), base="small")}
     both = {name: BitSpace(space, space, TABLE) for name, space in others.items()}
-    union, rng, within = Union(both, both), np.random.default_rng(0), limits({"size_mb": 0.1})
+    union, rng, within = Union(both), np.random.default_rng(0), limits({"size_mb": 0.1})
     assert SPACE.reach()["size_mb"][0] > BLIND.reach()["size_mb"][0]
     drawn = [union.sample(rng, limits=within) for _ in range(8)]
     moved = [union.mutate(candidate, rng, limits=within) for candidate in drawn for _ in range(6)]

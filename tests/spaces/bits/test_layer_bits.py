@@ -15,16 +15,15 @@ from spaces.bits.layer_bits import (
     to_picks,
 )
 from spaces.candidate import Candidate
-from spaces.channels.trace import trace_channels
 from spaces.cutting.subnet import choose_channels, slice_tensors
 from spaces.errors import BadInput
 from spaces.space import Space
 from tests.spaces.chain import chain_graph
-from tests.spaces.untrained import detector, study_without_images
+from tests.spaces.untrained import detector, graph_of, study_without_images
 
 NOTHING = Protection(first=False, last=False, decode=False)
 W4A8 = LayerBits(4, 8)
-GRAPH = trace_channels(detector(), imgsz=64)
+GRAPH = graph_of()
 SPACE = Space(GRAPH)
 TABLE = BitTable(GRAPH, cross_bits([2, 4, 8], [4, 8]))
 
@@ -104,7 +103,7 @@ def test_more_than_eight_bits_are_left_to_protected_layers() -> None:
 
 
 def test_every_detector_has_its_layers_told_apart() -> None:
-    graph = trace_channels(detector("yolo11n"), imgsz=64)
+    graph = graph_of("yolo11n")
     table = BitTable(graph, [W4A8])
     assert len(set(table.layers)) == len(table.layers) == len(graph.layers) - 1  # all but the decode
     assert sum(bits == LayerBits(8, 8) for bits in table.uniform(W4A8).values()) == 7

@@ -10,9 +10,8 @@ from spaces.bits.layer_bits import BitTable, LayerBits, Protection, cross_bits
 from spaces.bits.ranges import RangeMethod
 from spaces.bits.sensitivity import BATCH, SENSITIVITIES, Sensitivity, fisher, hessian, sqnr
 from spaces.bits.simulation import Scheme, Simulator
-from spaces.channels.trace import trace_channels
 from tests.spaces.chain import Chain, chain, chain_graph, noise
-from tests.spaces.untrained import detector
+from tests.spaces.untrained import detector, graph_of
 
 IMAGES = noise(2 * BATCH, 3, 16, 16)
 OPTIONS = cross_bits([2, 4, 8], [4, 8])
@@ -100,7 +99,7 @@ def test_the_curvature_of_the_last_layer_is_that_of_the_loss_itself(simulator: S
 
 
 def test_equal_bits_of_protected_layers_cost_the_same() -> None:
-    table = BitTable(trace_channels(detector(), imgsz=64), OPTIONS)
+    table = BitTable(graph_of(), OPTIONS)
     images = noise(8, 3, 64, 64)
     scheme = Scheme(weights=RangeMethod.MIN_MAX, activations=RangeMethod.MIN_MAX)
     found = sqnr(Simulator(detector(), images, scheme=scheme), table, images, seed=0)

@@ -6,13 +6,13 @@ from torch import nn
 from spaces.channels.graph import ChannelGraph
 from spaces.channels.trace import trace_channels
 from spaces.cutting.probe import cut_error, probe
-from tests.spaces.untrained import detector
+from tests.spaces.untrained import detector, graph_of
 
 
 @pytest.mark.parametrize("name", ["yolov5n", "yolov8n", "yolo11n"])
 def test_every_block_cut_by_half_equals_the_masked_parent(name: str) -> None:
     model = detector(name)
-    graph = probe(model, trace_channels(model, imgsz=64), rng=np.random.default_rng(0))
+    graph = probe(model, graph_of(name), rng=np.random.default_rng(0))
     sizes = np.array([block.size for block in graph.blocks])
     assert len(sizes) >= 50
     for index in range(len(sizes)):
@@ -23,19 +23,19 @@ def test_every_block_cut_by_half_equals_the_masked_parent(name: str) -> None:
 
 def test_what_cannot_be_cut_is_kept_whole_with_a_reason() -> None:
     model = detector("yolo11n")
-    graph = probe(model, trace_channels(model, imgsz=64), rng=np.random.default_rng(0))
+    graph = probe(model, graph_of("yolo11n"), rng=np.random.default_rng(0))
     assert "the cut network fails" in graph.kept_whole["10.cv1"]  # the attention's input is reshaped to its heads
     assert graph.kept_whole["23.dfl"] == "read by view"
     assert "10.cv1" not in {block.name for block in graph.blocks}
 
 
 def test_halves_of_a_chunk_are_one_block_of_two_parts() -> None:
-    blocks = {block.name: block for block in trace_channels(detector("yolov8n"), imgsz=64).blocks}
+    blocks = {block.name: block for block in graph_of("yolov8n").blocks}
     assert (blocks["2.cv1"].size, blocks["2.cv1"].parts) == (16, 2)
 
 
 def test_residual_sums_are_one_block() -> None:
-    graph = trace_channels(detector(), imgsz=64)
+    graph = graph_of()
     names = [block.name for block in graph.blocks]
     residual = names.index("4.cv1")  # its output is added to that of 4.m.0.cv2 and 4.m.1.cv2
     assert "4.m.0.cv2" not in names

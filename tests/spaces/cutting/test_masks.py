@@ -7,20 +7,10 @@ from torch.nn.utils import prune
 
 from spaces.candidate import Candidate
 from spaces.channels.graph import ChannelGraph
-from spaces.channels.trace import trace_channels
-from spaces.cutting.masks import (
-    Granularity,
-    Mask,
-    bytes_saved,
-    hold_zeros_,
-    kept,
-    mask_,
-    mask_of,
-    share_of_zeros,
-    weighted_layers,
-)
+from spaces.cutting.mask import Granularity, Mask, mask_of
+from spaces.cutting.masks import bytes_saved, hold_zeros_, kept, mask_, share_of_zeros, weighted_layers
 from spaces.errors import BadInput
-from tests.spaces.untrained import detector
+from tests.spaces.untrained import detector, graph_of
 
 NO_GRAPH = ChannelGraph((), {}, (), frozenset(), {}, (), 0, {})
 
@@ -73,7 +63,7 @@ def test_of_equal_weights_the_first_go() -> None:
 
 @pytest.fixture(scope="module")
 def graph() -> ChannelGraph:
-    return trace_channels(detector("yolov8n"), imgsz=64)
+    return graph_of("yolov8n")
 
 
 @pytest.mark.parametrize("granularity", Granularity)

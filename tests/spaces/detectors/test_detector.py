@@ -9,18 +9,17 @@ import torch
 
 from spaces.build import Builder
 from spaces.candidate import Candidate
-from spaces.channels.trace import trace_channels
 from spaces.cutting.probe import probe
 from spaces.detectors.detector import load_detector, save_detector
 from spaces.errors import BadInput
 from spaces.recovery.recovery import Recovery
 from spaces.space import Space
-from tests.spaces.untrained import detector, study_without_images
+from tests.spaces.untrained import detector, graph_of, study_without_images
 
 
 def cut_detector(name: str = "yolov8n") -> tuple[torch.nn.Module, Candidate]:
     model = detector(name)
-    graph = probe(model, trace_channels(model, imgsz=64), rng=np.random.default_rng(0))
+    graph = probe(model, graph_of(name), rng=np.random.default_rng(0))
     space = Space(graph)
     candidate = space.sample(np.random.default_rng(0), limits={"macs_g": 0.5 * space.reach()["macs_g"][1]})
     images = torch.rand(4, 3, 64, 64)

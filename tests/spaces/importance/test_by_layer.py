@@ -3,12 +3,12 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from spaces.channels.trace import trace_channels
 from spaces.errors import BadInput
 from spaces.importance.by_layer import added, filter_means, filter_norms, gammas, kernel_gammas, wanted
 from spaces.importance.from_weights import gamma, kernel_gamma, l2
+from spaces.importance.scores import Subject
 from tests.spaces.chain import chain, chain_graph, noise
-from tests.spaces.untrained import detector
+from tests.spaces.untrained import detector, graph_of
 
 
 def test_filters_are_scored_layer_by_layer() -> None:
@@ -31,17 +31,18 @@ def test_a_network_without_batchnorm_has_no_gammas() -> None:
     with pytest.raises(BadInput, match="importance=gamma needs BatchNorm behind every channel, which 'first' has not"):
         gammas(chain(), chain_graph())
     with pytest.raises(BadInput, match="importance=kernel_gamma needs BatchNorm"):
-        kernel_gammas(chain(), chain_graph(), noise(1, 3, 16, 16))
+        kernel_gammas(chain(), chain_graph())
 
 
 def test_added_up_they_are_the_scores_of_blocks_and_a_chain_has_a_row_for_each_layer() -> None:
     model = detector("yolov5n")
-    graph = trace_channels(model, imgsz=64)
+    graph = graph_of()
     image = noise(1, 3, 64, 64)
+    subject = Subject(model, graph, image, 0)
     for mine, whole in (
-        (gammas(model, graph), gamma(model.state_dict(), graph)),
-        (kernel_gammas(model, graph, image), kernel_gamma(model, graph, image)),
-        (filter_norms(model, graph), l2(model.state_dict(), graph)),
+        (gammas(model, graph), gamma(subject)),
+        (kernel_gammas(model, graph), kernel_gamma(subject)),
+        (filter_norms(model, graph), l2(subject)),
     ):
         assert all(np.allclose(a, b) for a, b in zip(added(mine), whole, strict=True))
     rows = Counter({block.name: len(scores) for block, scores in zip(graph.blocks, gammas(model, graph), strict=True)})

@@ -1,5 +1,4 @@
 from collections.abc import Callable
-from functools import cache
 
 import numpy as np
 import pytest
@@ -8,22 +7,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spaces.activations.fisher import surprise
-from spaces.channels.graph import ChannelGraph
-from spaces.channels.trace import trace_channels
 from spaces.errors import BadInput
-from spaces.importance.by_name import Importance, score_channels
+from spaces.importance.by_name import Importance
 from spaces.importance.from_activations import contribution, fisher, taylor
-from spaces.importance.from_weights import at_random, fpgm, gamma, kernel_gamma, l1, l2
-from spaces.importance.scores import Scores
+from spaces.importance.from_weights import at_random, fpgm, gamma, kernel_gamma, l1, l1_of, l2
+from spaces.importance.scores import Scores, Subject
+from spaces.importance.scoring import score_channels
 from tests.spaces.chain import Chain, chain, chain_graph, noise
-from tests.spaces.untrained import detector
+from tests.spaces.untrained import detector, graph_of
 
-Score = Callable[[Chain, ChannelGraph, Tensor], Scores]
+Score = Callable[[Subject], Scores]
 IMAGES = noise(4, 3, 16, 16)
 
 
 def second_score(model: Chain) -> NDArray[np.float64]:
-    return contribution(model, chain_graph(), IMAGES)[1]
+    return contribution(Subject(model, chain_graph(), IMAGES, 0))[1]
 
 
 def added_variance(model: Chain, channel: int) -> float:
@@ -75,31 +73,30 @@ def naive_distances(filters: Tensor) -> list[float]:
     ],
 )
 def test_l2_and_fpgm_are_lengths_of_and_distances_between_filters(
-    score: Callable[[dict[str, Tensor], ChannelGraph], Scores], naive: Callable[[Tensor], list[float]]
+    score: Score, naive: Callable[[Tensor], list[float]]
 ) -> None:
-    tensors = chain().state_dict()
-    for found, name in zip(score(tensors, chain_graph()), ("first.weight", "second.weight"), strict=True):
+    tensors, found_of = chain().state_dict(), score(Subject(chain(), chain_graph(), IMAGES, 0))
+    for found, name in zip(found_of, ("first.weight", "second.weight"), strict=True):
         assert found.tolist() == pytest.approx(naive(tensors[name]), rel=1e-4)
 
 
-@cache
-def detector_graph() -> ChannelGraph:
-    return trace_channels(detector(), imgsz=64)
+def detector_subject() -> Subject:
+    return Subject(detector(), graph_of(), torch.rand(1, 3, 64, 64), 0)
 
 
 def block_of(layer: str) -> int:
-    return [block.name for block in detector_graph().blocks].index(layer)
+    return [block.name for block in graph_of().blocks].index(layer)
 
 
 def test_gamma_is_the_absolute_scale_of_batchnorm() -> None:
     tensors = detector().state_dict()
-    score = gamma(tensors, detector_graph())[block_of("0")]
+    score = gamma(detector_subject())[block_of("0")]
     assert score.tolist() == pytest.approx(tensors["model.0.bn.weight"].abs().tolist())
 
 
 def test_kernel_gamma_weights_the_scale_by_ten_times_the_mean_absolute_kernel() -> None:
     tensors = detector().state_dict()
-    score = kernel_gamma(detector(), detector_graph(), torch.rand(1, 3, 64, 64))[block_of("0")]
+    score = kernel_gamma(detector_subject())[block_of("0")]
     kernels, scales = tensors["model.0.conv.weight"], tensors["model.0.bn.weight"]
     expected = [
         10 * float(kernel.abs().mean()) * abs(float(scale)) for kernel, scale in zip(kernels, scales, strict=True)
@@ -111,7 +108,7 @@ def test_scores_of_layers_that_a_residual_joins_are_added() -> None:
     tensors = detector().state_dict()
     index = block_of("2.cv1")  # what a bottleneck adds to it comes from m.0.cv2
     expected = tensors["model.2.cv1.bn.weight"].abs() + tensors["model.2.m.0.cv2.bn.weight"].abs()
-    assert gamma(tensors, detector_graph())[index].tolist() == pytest.approx(expected.tolist())
+    assert gamma(detector_subject())[index].tolist() == pytest.approx(expected.tolist())
 
 
 @pytest.mark.parametrize("importance", [Importance.GAMMA, Importance.KERNEL_GAMMA])
@@ -121,7 +118,7 @@ def test_a_network_without_batchnorm_has_no_gammas_to_score_by(importance: Impor
 
 
 def test_random_scores_follow_the_seed() -> None:
-    first, again, other = (at_random(chain_graph(), seed=seed) for seed in (1, 1, 2))
+    first, again, other = (at_random(Subject(chain(), chain_graph(), IMAGES, seed)) for seed in (1, 1, 2))
     assert all(map(np.array_equal, first, again))
     assert not np.array_equal(first[0], other[0])
 
@@ -129,21 +126,9 @@ def test_random_scores_follow_the_seed() -> None:
 @pytest.mark.parametrize("importance", [each for each in Importance if each is not Importance.GREEDY])
 def test_every_importance_scores_every_channel_of_a_detector(importance: Importance) -> None:
     images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    scores = score_channels(detector(), detector_graph(), images, importance=importance, seed=0)
-    assert [len(score) for score in scores] == [block.parts * block.size for block in detector_graph().blocks]
+    scores = score_channels(detector(), graph_of(), images, importance=importance, seed=0)
+    assert [len(score) for score in scores] == [block.parts * block.size for block in graph_of().blocks]
     assert all(np.isfinite(score).all() and (score >= 0).all() and score.max() > 0 for score in scores)
-
-
-def l1_of_chain(model: Chain, graph: ChannelGraph, _: Tensor) -> Scores:
-    return l1(model.state_dict(), graph)
-
-
-def taylor_of_chain(model: Chain, graph: ChannelGraph, images: Tensor) -> Scores:
-    return taylor(model, graph, images, seed=0)
-
-
-def fisher_of_chain(model: Chain, graph: ChannelGraph, images: Tensor) -> Scores:
-    return fisher(model, graph, images, seed=0)
 
 
 def squared_slopes(model: Chain, part: Tensor, draws: torch.Generator, gate: str) -> Tensor:
@@ -165,7 +150,7 @@ def squared_slopes(model: Chain, part: Tensor, draws: torch.Generator, gate: str
 def test_taylor_and_fisher_are_squared_slopes_of_gates(gate: str, size: int) -> None:
     images, draws = noise(10, 3, 16, 16), torch.Generator().manual_seed(3)
     score = taylor if gate == "made" else fisher
-    found = score(chain(), chain_graph(), images, seed=3)[1]
+    found = score(Subject(chain(), chain_graph(), images, 3))[1]
     expected = torch.stack([squared_slopes(chain(), part, draws, gate) for part in images.split(size)]).mean(0)
     assert found.tolist() == pytest.approx(expected.tolist(), rel=1e-4)
 
@@ -175,12 +160,12 @@ def test_scores_by_single_channels_do_not_include_the_greedy_order() -> None:
         score_channels(chain(), chain_graph(), IMAGES, importance=Importance.GREEDY, seed=0)
 
 
-@pytest.mark.parametrize("score", [contribution, l1_of_chain, taylor_of_chain, fisher_of_chain])
+@pytest.mark.parametrize("score", [contribution, l1_of, taylor, fisher])
 def test_channels_in_another_order_have_their_scores_in_that_order(score: Score) -> None:
     order = [4, 2, 0, 1, 3]
     tensors = chain().state_dict()
     moved = {name: tensors[name][order] for name in ("second.weight", "second.bias")}
     turned = chain()
     turned.load_state_dict({**tensors, **moved, "last.weight": tensors["last.weight"][:, order]})
-    expected = score(chain(), chain_graph(), IMAGES)[1][order]
-    assert score(turned, chain_graph(), IMAGES)[1].tolist() == pytest.approx(expected.tolist(), rel=1e-4)
+    expected = score(Subject(chain(), chain_graph(), IMAGES, 0))[1][order]
+    assert score(Subject(turned, chain_graph(), IMAGES, 0))[1].tolist() == pytest.approx(expected.tolist(), rel=1e-4)

@@ -6,8 +6,9 @@ from torch import Tensor, nn
 from ultralytics.nn.tasks import DetectionModel
 
 from leaderboards.benchmarks.cuts.networks import untrained
+from spaces.networks.autocast import products_in
+from spaces.networks.compute_dtype import ComputeDtype
 from spaces.networks.folding import fold_bn, keep_outputs_exact_
-from spaces.networks.precision import Precision, products_in
 
 
 @pytest.fixture(scope="module", params=["yolov5n", "yolov8n", "yolov10n", "yolo11n"])
@@ -59,7 +60,7 @@ def test_exact_outputs_bring_a_pass_in_bfloat16_nearer_to_float32(model: Detecti
     images = torch.rand(2, 3, 64, 64)
     expected, rounded, exact = raw_scores(fold_bn(model), images), fold_bn(model), fold_bn(model)
     keep_outputs_exact_(exact)
-    with products_in(Precision.BFLOAT16):
+    with products_in(ComputeDtype.BFLOAT16):
         errors = [(raw_scores(network, images).float() - expected).abs().mean() for network in (rounded, exact)]
         assert raw_scores(rounded, images).dtype == torch.bfloat16
         assert raw_scores(exact, images).dtype == torch.float32

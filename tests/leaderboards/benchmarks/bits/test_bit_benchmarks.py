@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from evaluators.result import Result, Status
-from leaderboards.benchmarks import run
 from leaderboards.benchmarks.bits.bit_sensitivity import draw_choices
 from leaderboards.benchmarks.bits.joint_bits import covered
+from leaderboards.benchmarks.running import run
 from spaces.bits.layer_bits import BitTable, cross_bits
 from spaces.candidate import Candidate
 from spaces.errors import BadInput

@@ -7,11 +7,12 @@ LEAST_BLOCKS = 15  # YOLOv3-tiny, the plainest, has so many convolutions that no
 
 
 SLOW = ("yolov9t", "yolov10n", "yolo12n", "yolo26n")  # half a minute to two each
+TRACED = ("yolov5n", "yolov8n", "yolo11n")  # spaces/channels/test_trace.py cuts each of their blocks
 NANO = [name for name in NETWORKS if not name.endswith("s")]
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in NANO]
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW + TRACED else name for name in NANO]
 )
 def test_every_block_of_every_family_is_cut_exactly_and_the_halved_network_trains(name: str) -> None:
     record = cutting(networks=name)

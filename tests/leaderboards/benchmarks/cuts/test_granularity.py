@@ -1,24 +1,26 @@
+from dataclasses import replace
+
 import pytest
 
 from evaluators.data.images import load_images
-from leaderboards.benchmarks import run
 from leaderboards.benchmarks.cuts.granularity import RECONSTRUCTED, Bench, gain_of
-from leaderboards.recipes.recipe import Recipe
+from leaderboards.benchmarks.running import run
+from leaderboards.recipes.parts import Parts
 from leaderboards.runs.problem import Problem
-from leaderboards.runs.studies import make_workshop
+from leaderboards.runs.studies import make_supernets
 from leaderboards.tuning.finetune import FinetuneRecipe
-from spaces.cutting.masks import Granularity
+from spaces.cutting.mask import Granularity
 from spaces.errors import BadInput
 from spaces.importance.by_name import Importance
 from spaces.networks.threads import one_thread
 
 
-def test_all_networks_lose_the_same_share_and_masked_ones_keep_their_size(recipe: Recipe, problem: Problem) -> None:
+def test_all_networks_lose_the_same_share_and_masked_ones_keep_their_size(parts: Parts, problem: Problem) -> None:
     with one_thread():
-        workshop = make_workshop(recipe.model_copy(update={"importance": Importance.L1}), problem)
+        supernets = make_supernets(replace(parts.making, importance=Importance.L1), problem)
         val = load_images(problem.inputs.dataset.val, imgsz=64)
         tuning = FinetuneRecipe(epochs=0, imgsz=64, flip=0.0)
-        bench = Bench(problem, workshop, workshop.same.builder("cpu"), val, tuning)
+        bench = Bench(problem, supernets, supernets.same.builder("cpu"), val, tuning)
         rows = {row["what"]: row for row in (bench.parent(), *bench.rows(0.5, [Granularity.WEIGHT, Granularity.N_M]))}
     assert list(rows) == ["parent", "weight", "n_m", "channels cut", RECONSTRUCTED]
     whole = float(rows["parent"]["params_left_m"])

@@ -11,8 +11,8 @@ from evaluators.data.images import Images, load_images
 from leaderboards.benchmarks.ranking.eagleeye import CALIBRATION_BATCH, EagleEye, _endless, _is_drawn, detect, forward
 from leaderboards.benchmarks.ranking.evaluation import compare
 from leaderboards.benchmarks.ranking.fidelity import Setting, cheapest
-from leaderboards.benchmarks.ranking.ground import make_ground
-from leaderboards.recipes.recipe import Recipe
+from leaderboards.benchmarks.ranking.testbed import make_testbed
+from leaderboards.recipes.parts import Parts
 from leaderboards.runs.problem import Problem
 from spaces.channels.trace import trace_channels
 from spaces.detectors.detector import load_detector
@@ -21,10 +21,10 @@ from spaces.networks.threads import one_thread
 
 
 @pytest.fixture(scope="module")
-def images(recipe: Recipe) -> Images:
+def images(parts: Parts) -> Images:
     """Return the 4 images of train."""
-    dataset = load_dataset(Path(recipe.data))
-    return load_images(dataset.train, imgsz=recipe.imgsz)
+    dataset = load_dataset(Path(parts.sources.data))
+    return load_images(dataset.train, imgsz=parts.bases.imgsz)
 
 
 def ratio(problem: Problem, keep: np.ndarray) -> float:
@@ -105,12 +105,14 @@ def test_the_cheapest_faithful_setting_wins_and_else_the_full_one() -> None:
     assert cheapest([full, fickle]) == full
 
 
-def test_both_sides_are_timed_on_the_same_images(recipe: Recipe, problem: Problem, images: Images) -> None:
-    share = ratio(problem, EagleEye(problem, images, share=0.6, seed=recipe.seed).draw())  # so the first draw is taken
-    threads = torch.get_num_threads()
+@pytest.mark.usefixtures("threads")
+def test_both_sides_are_timed_on_the_same_images(parts: Parts, problem: Problem, images: Images) -> None:
+    first = EagleEye(problem, images, share=0.6, seed=parts.ranking.seed).draw()
+    share = ratio(problem, first)  # so the first draw is taken
+    torch.set_num_threads(2)
     with one_thread():
-        outcome = compare(make_ground("tiny", recipe, share=share), n=1, n_images=32)
-    assert torch.get_num_threads() == threads
+        outcome = compare(make_testbed("tiny", parts, share=share), n=1, n_images=32)
+    assert torch.get_num_threads() == 2
     rows = {(row["side"], row["what"]): row["value"] for row in outcome.rows}
     assert outcome.ratio > 0
     assert rows["both", "equal work: times as fast"] == outcome.ratio

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from leaderboards.benchmarks.ranking.eagleeye_calibration import best, compare, gain_of
-from leaderboards.benchmarks.ranking.ground import make_ground
+from leaderboards.benchmarks.ranking.testbed import make_testbed
 from leaderboards.recipes.recipe import Recipe
 from search.journal import Journal
 from spaces.importance.by_name import Importance
@@ -15,11 +15,11 @@ from spaces.recovery.recovery import Recovery
 def test_both_calibrations_judge_the_same_candidates(recipe: Recipe, tmp_path: Path) -> None:
     short = {"finetune_epochs": 1, "batch": 4, "workers": 1, "importance": Importance.L1}
     with one_thread():
-        ground = make_ground("tiny", recipe.model_copy(update={**short, "recovery": Recovery.ADAPTIVE_BN}))
-        rows = compare(ground, n=1, n_tuned=0, folder=tmp_path)
-    results = Journal.read(tmp_path / "truth.jsonl").results
+        testbed = make_testbed("tiny", recipe.model_copy(update={**short, "recovery": Recovery.ADAPTIVE_BN}).parts())
+        rows = compare(testbed, n=1, n_tuned=0, folder=tmp_path)
+    results = Journal.read(tmp_path / "final.jsonl").results
     assert [row["calibration"] for row in rows] == ["published", "port"]
-    assert {number: result.candidate for number, result in results.items()} == {0: ground.draw(0)}  # both winners
+    assert {number: result.candidate for number, result in results.items()} == {0: testbed.draw(0)}  # both winners
     assert all(row["n"] == row["n_tuned"] == 1 and row["spearman_tuned"] == "-" for row in rows)
     assert {row["winner_tuned_map"] for row in rows} == {results[0].readings["map50_95"]}
 
@@ -32,6 +32,6 @@ def row(tuned: float | str, sequential: float) -> dict[str, float | str | bool]:
     return {"spearman_tuned": tuned, "spearman_sequential": sequential}
 
 
-def test_the_gain_is_by_fine_tuned_truth_where_both_have_one() -> None:
+def test_the_gain_is_by_fine_tuned_final_where_both_have_one() -> None:
     assert gain_of([row(0.9, 0.1), row(0.4, 0.8)]) == pytest.approx(0.5)
     assert gain_of([row(0.9, 0.1), row("-", 0.8)]) == pytest.approx(-0.7)

@@ -1,6 +1,6 @@
 import pytest
 
-from leaderboards.benchmarks import run
+from leaderboards.benchmarks.running import run
 from spaces.errors import BadInput
 
 

@@ -7,14 +7,15 @@ from scipy.stats import permutation_test
 import run_search
 from leaderboards.benchmarks.whole_runs.comparison import (
     NEVER,
-    Trial,
+    FinishedRun,
     fields_of,
     holds,
     rows_of,
     sign_flips,
     worst_share,
 )
-from leaderboards.benchmarks.whole_runs.methods import STRATEGIES, _plans, _Setting, read_names
+from leaderboards.benchmarks.whole_runs.methods import _plans, _Shared, read_names
+from leaderboards.recipes.strategy_keys import NAMES
 from leaderboards.reports.across.past_run import read_past_run
 from spaces.errors import BadInput
 from tests.leaderboards.reports.across.test_board import write_run
@@ -22,7 +23,7 @@ from tests.leaderboards.reports.across.test_board import write_run
 N_FOUND = {"informed": [30, 44, 46], "random": [10, 20, 30], "tpe": [20, 30, 38]}
 
 
-def trials_of(tmp_path: Path, found: dict[str, list[int]], *, seeds: int = 2) -> list[Trial]:
+def runs_of(tmp_path: Path, found: dict[str, list[int]], *, seeds: int = 2) -> list[FinishedRun]:
     """Return runs of three candidates each at equal cost, all of them rows, at 60 % of the MACs."""
     trials = []
     for strategy, scores in found.items():
@@ -30,21 +31,21 @@ def trials_of(tmp_path: Path, found: dict[str, list[int]], *, seeds: int = 2) ->
             rows = {f"{strategy}{place}": (score - seed, 0.6) for place, score in enumerate(scores)}
             folder = tmp_path / f"{strategy}-60-seed{seed}"
             run = read_past_run(write_run(folder, rows, strategy=strategy, seed=seed))
-            trials.append(Trial(strategy, 0.6, seed, run))
+            trials.append(FinishedRun(strategy, 0.6, seed, run))
     return trials
 
 
 def test_the_default_is_held_against_the_best_other_strategy(tmp_path: Path) -> None:
     """The rival is tpe, which ends where the default is after 2 of its 3 evaluations: at equal cost only mAP counts."""
-    trials = trials_of(tmp_path, N_FOUND)
+    trials = runs_of(tmp_path, N_FOUND)
     (field,) = fields_of(trials)
     assert field.rival == "tpe"
     assert worst_share(trials) == pytest.approx(2 / 3)
-    assert worst_share(trials_of(tmp_path / "b", {**N_FOUND, "tpe": [47, 48, 49]})) == NEVER
+    assert worst_share(runs_of(tmp_path / "b", {**N_FOUND, "tpe": [47, 48, 49]})) == NEVER
 
 
 def test_rows_tell_the_best_map_what_it_lost_and_the_time(tmp_path: Path) -> None:
-    first, second, third = rows_of(trials_of(tmp_path, N_FOUND))
+    first, second, third = rows_of(runs_of(tmp_path, N_FOUND))
     assert [row["strategy"] for row in (first, second, third)] == ["informed", "tpe", "random"]
     assert first["map50_95"] == pytest.approx((46 + 45) / 2 / 60)
     assert first["map_lost"] == pytest.approx(50 / 60 - 45.5 / 60)
@@ -59,8 +60,8 @@ def test_rows_tell_the_best_map_what_it_lost_and_the_time(tmp_path: Path) -> Non
 
 
 def test_a_strategy_of_which_nothing_came_has_its_row_with_the_reason(tmp_path: Path) -> None:
-    failed = Trial("pagcp", 0.6, 0, None, "no candidate is within the budget")
-    rows = rows_of([*trials_of(tmp_path, N_FOUND), failed])
+    failed = FinishedRun("pagcp", 0.6, 0, None, "no candidate is within the budget")
+    rows = rows_of([*runs_of(tmp_path, N_FOUND), failed])
     assert rows[-1]["strategy"] == "pagcp"
     assert rows[-1]["map50_95"] == "-"
     assert rows[-1]["error"] == "no candidate is within the budget"
@@ -68,14 +69,14 @@ def test_a_strategy_of_which_nothing_came_has_its_row_with_the_reason(tmp_path: 
 
 def test_half_of_what_random_loses_is_the_most_the_default_may_lose(tmp_path: Path) -> None:
     """The parent finds 50 of 60, random 30, so the default must find at least 40."""
-    assert holds(trials_of(tmp_path / "a", {"informed": [41], "random": [30]}, seeds=1))
-    assert not holds(trials_of(tmp_path / "b", {"informed": [39], "random": [30]}, seeds=1))
-    assert holds(trials_of(tmp_path / "c", {"informed": [39], "tpe": [45]}, seeds=1))
+    assert holds(runs_of(tmp_path / "a", {"informed": [41], "random": [30]}, seeds=1))
+    assert not holds(runs_of(tmp_path / "b", {"informed": [39], "random": [30]}, seeds=1))
+    assert holds(runs_of(tmp_path / "c", {"informed": [39], "tpe": [45]}, seeds=1))
 
 
 def test_where_random_is_above_the_parent_the_default_must_be_as_far(tmp_path: Path) -> None:
-    assert holds(trials_of(tmp_path / "a", {"informed": [56], "random": [55]}, seeds=1))
-    assert not holds(trials_of(tmp_path / "b", {"informed": [54], "random": [55]}, seeds=1))
+    assert holds(runs_of(tmp_path / "a", {"informed": [56], "random": [55]}, seeds=1))
+    assert not holds(runs_of(tmp_path / "b", {"informed": [54], "random": [55]}, seeds=1))
 
 
 def test_sign_flips_are_those_of_scipy_and_say_how_little_few_pairs_can_show() -> None:
@@ -87,8 +88,8 @@ def test_sign_flips_are_those_of_scipy_and_say_how_little_few_pairs_can_show() -
 
 
 def test_all_strategies_that_a_recipe_knows_are_compared_unless_said_otherwise() -> None:
-    assert read_names("all") == list(STRATEGIES)
-    assert {"informed", "random"} < {*STRATEGIES}
+    assert read_names("all") == list(NAMES)
+    assert {"informed", "random"} < {*NAMES}
     assert read_names("random,informed") == ["random", "informed"]
     for text in ("informed", "random", "informed,random,random", "informed,unstructured"):
         with pytest.raises(BadInput, match="at least one other"):
@@ -116,6 +117,6 @@ def test_what_cannot_be_compared_is_refused_in_one_line(
 
 
 def test_a_control_makes_one_row_whatever_the_searches_make() -> None:
-    setting = _Setting(["candidates=24", "front=2", "finetune_epochs=1"], "runs")
+    setting = _Shared(["candidates=24", "front=2", "finetune_epochs=1"], "runs")
     plans = list(_plans("digits", ["informed", "unstructured"], [0.6], range(1), setting))
-    assert [(plan.recipe.candidates, plan.recipe.front) for plan in plans] == [(24, 2), (1, 1)]
+    assert [(plan.parts.ranking.candidates, plan.parts.ranking.front) for plan in plans] == [(24, 2), (1, 1)]

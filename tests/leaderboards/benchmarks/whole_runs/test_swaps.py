@@ -4,40 +4,40 @@ from pathlib import Path
 import pytest
 
 import run_search
-from leaderboards.benchmarks.whole_runs.swaps import Trial, make_trial, read_names, swap_rows
-from leaderboards.recipes.recipe import Recipe
+from leaderboards.benchmarks.whole_runs.swaps import SwapRecipe, make_swapping, read_names, swap_rows
+from leaderboards.recipes.parts import Parts
 from leaderboards.runs.problem import Problem
 from search.journal import Journal
 from spaces.errors import BadInput
 
 
 @pytest.fixture
-def trial(recipe: Recipe, problem: Problem, tmp_path: Path) -> Trial:
+def swapping(parts: Parts, problem: Problem, tmp_path: Path) -> SwapRecipe:
     """Return one epoch of each training on four images at 64 px."""
-    short = recipe.model_copy(update={"finetune_epochs": 1})
-    return make_trial(short, problem.inputs, graft_epochs=1, weights={}, folder=tmp_path / "swaps")
+    short = replace(parts, tuning=replace(parts.tuning, epochs=1))
+    return make_swapping(short, problem.inputs, graft_epochs=1, weights={}, folder=tmp_path / "swaps")
 
 
-def test_rows_are_made_once_and_checkpoints_are_cleared_away(trial: Trial) -> None:
-    rows = swap_rows(trial, ["mobilenetv3_small"])
+def test_rows_are_made_once_and_checkpoints_are_cleared_away(swapping: SwapRecipe) -> None:
+    rows = swap_rows(swapping, ["mobilenetv3_small"])
     assert [row["backbone"] for row in rows] == ["same", "mobilenetv3_small"]
     assert rows[0]["map_grafted"] == rows[0]["map50_95"]
     assert 0 < float(rows[1]["macs_g"]) < float(rows[0]["macs_g"])
     assert float(rows[1]["latency_ms"]) > 0
     assert float(rows[1]["minutes"]) > 0 == float(rows[0]["minutes"])
-    epochs = Journal.read(trial.folder / "swaps.jsonl").records("epoch")
+    epochs = Journal.read(swapping.folder / "swaps.jsonl").records("epoch")
     assert [(epoch["stage"], epoch["epoch"]) for epoch in epochs] == [("graft", 1), ("finetune", 1)]
-    again = swap_rows(trial, ["mobilenetv3_small"])
+    again = swap_rows(swapping, ["mobilenetv3_small"])
     for row, other in zip(rows, again, strict=True):  # only latencies are timed anew
         assert {name for name in row if row[name] != other[name]} <= {"latency_ms", "latency_low_ms", "latency_high_ms"}
-    assert len(Journal.read(trial.folder / "swaps.jsonl").records("epoch")) == 2
-    assert not (trial.folder / "mobilenetv3_small").exists()
+    assert len(Journal.read(swapping.folder / "swaps.jsonl").records("epoch")) == 2
+    assert not (swapping.folder / "mobilenetv3_small").exists()
 
 
-def test_rows_of_other_settings_do_not_stand_in_one_table(trial: Trial) -> None:
-    swap_rows(trial, [])
+def test_rows_of_other_settings_do_not_stand_in_one_table(swapping: SwapRecipe) -> None:
+    swap_rows(swapping, [])
     with pytest.raises(BadInput, match="tuning"):
-        swap_rows(replace(trial, tuning=replace(trial.tuning, epochs=2)), [])
+        swap_rows(replace(swapping, tuning=replace(swapping.tuning, epochs=2)), [])
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from leaderboards.run_folder import SPACE, TALLY
 from search.journal import Journal
 from spaces.candidate import Candidate
 from tests.leaderboards.reports.test_report import Page
-from tests.leaderboards.synthetic import HOSTILE, make_entry, make_quality
+from tests.leaderboards.synthetic import HOSTILE, make_entry, make_quality, with_file
 
 N_IMAGES = 60
 HEADER = {"data": "d", "imgsz": 320, "weights": "w"}
@@ -32,7 +32,9 @@ def tally_of(n_found: int) -> Tally:
 
 
 def entry(name: str, n_found: int, *, share: float, epochs: int = 3) -> Entry:
-    quality = dataclasses.replace(make_quality(share=share), map50_95=n_found / N_IMAGES)
+    quality = make_quality(share=share)
+    exact = dataclasses.replace(quality.own, map50_95=n_found / N_IMAGES)
+    quality = dataclasses.replace(with_file(quality, exact), map50_95=n_found / N_IMAGES)
     made = make_entry(name, quality, candidate=Candidate("same", (("2", len(name)),)), proxy=0.3)
     return dataclasses.replace(made, epochs=epochs)
 

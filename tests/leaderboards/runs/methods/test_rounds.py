@@ -9,12 +9,16 @@ import torch
 
 from evaluators.metric import TASK_LOSSES
 from evaluators.result import Result
+from leaderboards.recipes.parts import Parts
 from leaderboards.recipes.recipe import Recipe
-from leaderboards.recipes.strategy_keys import METHODS
-from leaderboards.runs.methods.rounds import Outcome, check_method, run_method
+from leaderboards.runs.methods.rounds import Course, Outcome, check_method, run_method
+from leaderboards.runs.methods.stages import stage_recipe
 from leaderboards.runs.problem import Problem
-from leaderboards.runs.studies import make_workshop
+from leaderboards.runs.studies import make_supernets
+from leaderboards.tuning.finetune import finetune_recipe
+from leaderboards.watcher import Watcher
 from search.journal import Journal
+from search.methods.by_name import METHODS
 from spaces.detectors.detector import load_detector
 from spaces.errors import BadInput
 from spaces.space import Space
@@ -23,29 +27,29 @@ SHARE = 0.94  # of the MACs: some steps away, not many
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-class Silent:
+class Silent(Watcher):
     """A watcher that remembers how much it was told."""
 
     def __init__(self) -> None:
         self.stages: list[str] = []
         self.n_results = self.n_epochs = 0
 
-    def stage(self, text: str) -> None:
+    def stage(self, text: str, /) -> None:
         self.stages.append(text)
 
-    def on_result(self, _: Result) -> None:
+    def on_result(self, _: Result, /) -> None:
         self.n_results += 1
 
-    def on_epoch(self, _: str, __: Mapping[str, float]) -> None:
+    def on_epoch(self, _: str, __: Mapping[str, float], /) -> None:
         self.n_epochs += 1
 
 
-def asking(recipe: Recipe, folder: Path, strategy: str, **keys: object) -> Recipe:
-    """Return a recipe of a method in `folder`, with what the method has published."""
+def asking(recipe: Recipe, folder: Path, strategy: str, **keys: object) -> Parts:
+    """Return the parts of a run of a method in `folder`, with what the method has published."""
     own = METHODS[strategy]
     published = {"strategy": strategy, "importance": own.importance, "recovery": own.recovery}
     small = {"workers": 1, "front": 1, "finetune_epochs": 1, "out": str(folder)}
-    return recipe.model_copy(update={**published, **small, **keys})
+    return recipe.model_copy(update={**published, **small, **keys}).parts()
 
 
 def coarse(problem: Problem) -> Problem:
@@ -56,13 +60,20 @@ def coarse(problem: Problem) -> Problem:
     return replace(problem, bases={"same": replace(same, space=space)}, limits=limits)
 
 
-def play(recipe: Recipe, problem: Problem) -> tuple[Outcome, Silent]:
-    recipe.folder.mkdir(exist_ok=True)
-    watcher = Silent()
-    check_method(recipe, problem)
-    workshop = make_workshop(recipe, problem)
-    with Journal(recipe.folder / "journal.jsonl", {}) as journal:
-        return run_method(recipe, problem, workshop, journal, watcher), watcher
+def play(parts: Parts, problem: Problem) -> tuple[Outcome, Silent]:
+    folder, method, watcher = parts.place.folder, METHODS[parts.ranking.strategy], Silent()
+    folder.mkdir(exist_ok=True)
+    check(parts, problem)
+    supernets = make_supernets(parts.making, problem)
+    rows = finetune_recipe(parts.tuning, n_classes=len(problem.inputs.dataset.names))
+    training = stage_recipe(parts.rounds, rows)
+    with Journal(folder / "journal.jsonl", {}) as journal:
+        course = Course(method, parts.ranking, parts.rounds, parts.making, parts.place, training, journal, watcher)
+        return run_method(course, problem, supernets), watcher
+
+
+def check(parts: Parts, problem: Problem) -> None:
+    check_method(parts.ranking.strategy, problem, n_rounds=parts.rounds.n)
 
 
 def test_slimming_trains_once_and_ends_in_a_front_of_thresholds_within_the_limits(
@@ -71,7 +82,7 @@ def test_slimming_trains_once_and_ends_in_a_front_of_thresholds_within_the_limit
     asked = asking(recipe, tmp_path / "run", "slimming", front=3)
     outcome, watcher = play(asked, problem)
     assert watcher.n_epochs == 1
-    costs = [outcome.workshop.costs(result.candidate) for result in outcome.front]
+    costs = [outcome.supernets.costs(result.candidate) for result in outcome.front]
     assert {result.candidate.base for result in outcome.front} == {"same+s1"}
     assert 1 <= len(costs) <= 3
     assert all(cost[name] <= limit for cost in costs for name, limit in problem.limits.items())
@@ -80,8 +91,8 @@ def test_slimming_trains_once_and_ends_in_a_front_of_thresholds_within_the_limit
     before, after = problem.inputs.parent.state_dict(), trained.state_dict()
     assert not torch.equal(before["model.1.bn.weight"], after["model.1.bn.weight"])
     # the row is cut from the trained network: its channels are the trained ones' with the highest scales
-    studied, candidate = outcome.workshop.of(outcome.front[0].candidate), outcome.front[0].candidate
-    row = studied.builder("cpu")(candidate, asked.recovery).state_dict()["model.1.bn.weight"]
+    studied, candidate = outcome.supernets.of(outcome.front[0].candidate), outcome.front[0].candidate
+    row = studied.builder("cpu")(candidate, asked.making.recovery).state_dict()["model.1.bn.weight"]
     assert torch.equal(row.sort().values, after["model.1.bn.weight"].abs().sort().values[-len(row) :])
 
 
@@ -125,11 +136,11 @@ def test_pruned_yolo_leaves_out_a_repeat_where_a_layer_has_several(
 def test_what_a_method_cannot_serve_is_said_before_any_work(recipe: Recipe, problem: Problem, tmp_path: Path) -> None:
     asked = asking(recipe, tmp_path / "run", "slimming")
     with pytest.raises(BadInput, match="strategy=slimming needs a limit"):
-        check_method(asked, replace(problem, limits={}))
+        check(asked, replace(problem, limits={}))
     with pytest.raises(BadInput, match="latency_ms needs a device_file"):
-        check_method(asked, replace(problem, limits={"latency_ms": 1.0}))
+        check(asked, replace(problem, limits={"latency_ms": 1.0}))
     bare = replace(problem.graph, scales=frozenset())
     bases = {"same": replace(problem.bases["same"], graph=bare)}
     with pytest.raises(BadInput, match="needs BatchNorm behind every channel"):
-        check_method(asked, replace(problem, bases=bases))
-    check_method(asking(recipe, tmp_path / "run", "pagcp"), replace(problem, bases=bases))  # needs none
+        check(asked, replace(problem, bases=bases))
+    check(asking(recipe, tmp_path / "run", "pagcp"), replace(problem, bases=bases))  # needs none

@@ -6,8 +6,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from spaces.detectors.backbones.pretrained import load_pretrained, read_weight_paths
-from spaces.detectors.backbones.trunks import TRUNKS, make_parts
+from spaces.detectors.backbones.pretrained import load_pretrained
+from spaces.detectors.backbones.published import make_network, make_parts
+from spaces.detectors.backbones.weight_paths import read_weight_paths
 from spaces.errors import BadInput
 
 NAME = "mobilenetv3_small"
@@ -17,7 +18,7 @@ NAME = "mobilenetv3_small"
 def tensors() -> dict[str, Tensor]:
     """The state dict of the published network with random weights and a classifier of 7 classes."""
     torch.manual_seed(1)
-    state = TRUNKS[NAME].make().state_dict()
+    state = make_network(NAME).state_dict()
     return {**state, "classifier.weight": torch.zeros(7, 1024), "classifier.bias": torch.zeros(7)}
 
 

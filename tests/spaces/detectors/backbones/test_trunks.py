@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from spaces.detectors.backbones.trunks import TRUNKS, check_backbone, make_parts
+from spaces.detectors.backbones.published import make_network, make_parts
+from spaces.detectors.backbones.trunks import TRUNKS, check_backbone
 from spaces.errors import BadInput
 
 # the last layers before each stride ends, in the tables of the publications; GhostNet's stops before its last stage
@@ -26,7 +27,7 @@ CHANNELS = {
 @pytest.mark.parametrize("name", TRUNKS)
 def test_parts_compute_what_the_published_network_computes_at_strides_8_16_and_32(name: str) -> None:
     torch.manual_seed(0)
-    published = TRUNKS[name].make().eval()
+    published = make_network(name).eval()
     seen: dict[str, Tensor] = {}
     for paths in TRUNKS[name].parts:
 
@@ -47,7 +48,7 @@ def test_parts_compute_what_the_published_network_computes_at_strides_8_16_and_3
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("ghosnet", "backbones must be some of ghostnet, shufflenetv2, .*, got 'ghosnet'$"),
+        ("ghosnet", "backbones must be some of ghostnet, shufflenetv2, .*, got 'ghosnet'; did you mean 'ghostnet'\\?$"),
         ("shvit_s1", r"features of shvit_s1 have the strides \[16, 32, 64\], needed once each are \[8, 16, 32\]$"),
         ("resnet18", "got 'resnet18'$"),  # it could be one, it is only not in the list
         ("hf-hub:someone/something", "got 'hf-hub:someone/something'$"),
@@ -60,5 +61,5 @@ def test_what_is_no_backbone_is_refused_with_the_reason(name: str, told: str) ->
 
 def test_detectors_are_opened_without_the_library_of_backbones() -> None:
     root = Path(__file__).resolve().parents[4]
-    code = "import sys, spaces.detector; sys.exit('timm' in sys.modules)"
+    code = "import sys, spaces.detectors.detector; sys.exit('timm' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0

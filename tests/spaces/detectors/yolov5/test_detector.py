@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from evaluators.accuracy.suppression import suppress
-from evaluators.runtimes.onnx_runtime import export_onnx
+from evaluators.runtimes.onnx_export import export_onnx
 from leaderboards.benchmarks.cuts.structures import work
 from spaces.channels.graph import ChannelGraph
 from spaces.channels.trace import trace_channels

@@ -1,0 +1,58 @@
+"""The verbs of the command line."""
+
+from collections.abc import Mapping
+
+from leaderboards.verbs import checks, help  # noqa: A004 (what it is called on the command line)
+from leaderboards.verbs.verb import Verb
+
+_ROWS = (
+    Verb(
+        "search",
+        "[search] key=value ...",
+        "end to end; without arguments the embedded digits default",
+        checks.check_recipe_words,
+        help.explain_recipe,
+        "leaderboards.verbs.search:search",
+    ),
+    Verb(
+        "profile",
+        "profile key=value ...",
+        "what can be cut and which budgets are in reach; no search",
+        checks.check_recipe_words,
+        help.explain_recipe,
+        "leaderboards.verbs.profile:profile",
+    ),
+    Verb(
+        "select",
+        "select RUN key=value ...",
+        "the best file of a finished run under other budgets",
+        checks.check_select,
+        help.explain_select,
+        "leaderboards.verbs.select:select",
+    ),
+    Verb(
+        "report",
+        "report RUN [RUN ... out=NAME]",
+        "tables and report again from the journal; several runs on one leaderboard, ties as ties",
+        checks.check_report,
+        help.explain_report,
+        "leaderboards.verbs.report:report",
+    ),
+    Verb(
+        "export",
+        "export RUN id=ID format=F",
+        "a row in any format that Ultralytics writes",
+        checks.check_export,
+        help.explain_export,
+        "leaderboards.verbs.export:export",
+    ),
+    Verb(
+        "bench",
+        "bench NAME key=value ...",
+        "a benchmark; `bench --help` lists them",
+        checks.check_bench,
+        help.explain_bench,
+        "leaderboards.verbs.bench:bench",
+    ),
+)
+VERBS: Mapping[str, Verb] = {row.name: row for row in _ROWS}
