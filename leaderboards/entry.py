@@ -81,6 +81,8 @@ class Quality:
         detection: what mAP does not tell of the row's own network.
         worst_layers: signal-to-quantization-noise ratio in dB of the layers whose bits cost the most, the worst first.
         zeros: the fraction of zeros among a masked network's weights.
+        tuned_share: how far the row's weights lie on the way from the untrained to the fine-tuned ones, 1.0 for all of
+            it, as did best on the hold-out; `qat_share` the same of the training on bits.
         sparse_size_mb: of its exact file if these zeros were not stored; no runtime here reads such a file.
         bops_g: MACs times the bits of both factors, of the row's own network, in 1e9; in float32 1024 a MAC.
 
@@ -101,6 +103,8 @@ class Quality:
     zeros: float | None = None
     sparse_size_mb: float | None = None
     bops_g: float | None = None
+    tuned_share: float | None = None
+    qat_share: float | None = None
 
     @property
     def own(self) -> DeployedFile:

@@ -23,7 +23,7 @@ def card(entry: Entry, board: Leaderboard, /, *, has_pt: bool = True) -> str:
 {_table(quality, beside)}
 
 {quality.gflops:.3f} GFLOPs (2 x MACs) at {entry.imgsz} px, {quality.params_m:.3f} M parameters,
-{entry.epochs} epochs of fine-tuning.{_error(quality)}
+{entry.epochs} epochs of fine-tuning{_kept(quality)}.{_error(quality)}
 INT8: {int8_runs}; what comes after the head's last convolutions is float.
 {_stages(quality)}{_zeros(quality)}
 {_detection(entry, board)}
@@ -54,6 +54,13 @@ def _error(quality: Quality) -> str:
     if quality.own.error is None:
         return ""
     return f" The fp32 file's outputs differ from torch by {quality.own.error:.1e} of the largest output."
+
+
+def _kept(quality: Quality) -> str:
+    """Return how much of its training a row has kept, where that is not all."""
+    trainings = ((quality.tuned_share, "fine-tuning"), (quality.qat_share, "the training on bits"))
+    parts = [f"{share:.0%} of what {what} changed" for share, what in trainings if share is not None and share < 1]
+    return f", of which it keeps {' and '.join(parts)}, as did best on the hold-out" if parts else ""
 
 
 def _files(quality: Quality) -> str:

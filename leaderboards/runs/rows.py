@@ -52,7 +52,6 @@ def finish_rows(
     ledger = Ledger()
     if tuning.epoch_budget is not None:
         halving = Halving(
-            problem.inputs.dataset,
             problem.inputs.holdout,
             supernets,
             place,
@@ -65,11 +64,12 @@ def finish_rows(
     finishing = Finishing(
         own,
         replace(own, epochs=tuning.qat_epochs),
-        problem.inputs.dataset.train,
+        problem.inputs.holdout.rest,
         problem.inputs.dataset.val,
         (place.folder / "models").resolve(),
         place.worker_device,
         tuning.runtimes,
+        problem.inputs.holdout.search,
         ledger.spent,
     )
     errors = dict(ledger.errors) | run_trials(

@@ -26,6 +26,7 @@ from evaluators.worker import Studied, Supernets
 from leaderboards.entry import PARENT
 from leaderboards.files.export import compare, opens_in_ultralytics, save_pt
 from leaderboards.run_folder import TALLY
+from leaderboards.tuning.best_between import ENDS, SHARES, best_between
 from leaderboards.tuning.detection import measure_detection, parent_threshold
 from leaderboards.tuning.finetune import FinetuneRecipe, finetune
 from leaderboards.tuning.halving import Spent
@@ -52,7 +53,8 @@ class Finishing:
 
     Attributes:
         qat: how a row that has bits is trained on them afterwards.
-        train: what fine-tuning reads.
+        train: without the hold-out.
+        holdout: of train: tells whether a training was worth it; without one, it is taken to be.
         val: the sealed split; only a finished row is measured on it.
         folder: the rows' files go to `folder/<id>/`.
         runtimes: the names of those that each row gets files for, the default one first.
@@ -66,6 +68,7 @@ class Finishing:
     folder: Path
     device: str
     runtimes: tuple[str, ...] = (DEFAULT,)
+    holdout: tuple[Sample, ...] = ()
     spent: Mapping[str, Spent] = field(default_factory=dict)
 
 
@@ -89,7 +92,7 @@ def finish_row(
     studied = supernets.of(candidate)
     if row == PARENT:
         finishing = replace(finishing, recipe=replace(finishing.recipe, epochs=0))
-    model = _made(supernets, finishing, candidate, folder, report)
+    model, kept = _made(supernets, finishing, candidate, folder, report)
     threshold = parent_threshold(
         supernets.parent,
         finishing.val,
@@ -104,6 +107,7 @@ def finish_row(
     measured |= {"gflops": 2 * costs["macs_g"], "bops_g": costs.get("bops_g")}
     measured |= _sparsity(model, size_of(folder / written[0][1].file)) if mask_of(candidate) else {}
     spent = finishing.spent.get(row, Spent(0, finishing.recipe.epochs, 0.0))
+    measured |= kept
     measured["epochs"] = spent.epochs
     measured["seconds"] = spent.seconds + time.monotonic() - started
     write_atomic(folder / MEASURED, json.dumps(measured))
@@ -118,22 +122,46 @@ def _made(
     candidate: Candidate,
     folder: Path,
     report: Callable[[Mapping[str, float]], None],
-) -> DetectionModel:
-    """Return the network of `candidate`, fine-tuned in float and then, if it has bits, on these."""
+) -> tuple[DetectionModel, dict[str, float]]:
+    """Return the network of `candidate`, fine-tuned in float and then, if it has bits, on these; no worse than before.
+
+    What was kept of each training stands beside it, by its name in `Quality`.
+    """
     studied = supernets.of(candidate)
     builder = studied.builder(finishing.device)
     imgsz, is_masked = studied.base.imgsz, mask_of(candidate) is not None
     tune = partial(_tuned, supernets.parent, finishing, imgsz=imgsz, keep_zeros=is_masked, report=report)
     finetuning, qat = (folder / stage for stage in STAGES)
-    if had := finishing.spent.get(folder.name):
-        model = load_rung(folder, had.rung)
-    else:
-        model = tune(builder.float_network(candidate, supernets.recovery), finishing.recipe, checkpoint=finetuning)
+    start, had = builder.float_network(candidate, supernets.recovery), finishing.spent.get(folder.name)
+    tuned = load_rung(folder, had.rung) if had else tune(start, finishing.recipe, checkpoint=finetuning)
+    model, share = _better(start, tuned, finishing, imgsz=imgsz, shares=SHARES)
+    kept = {} if share is None else {"tuned_share": share}
     allocation = from_picks(candidate.picks)
     if not allocation:
-        return model
+        return model, kept
     rounded = builder.quantized(model.to(finishing.device), allocation, n_images=len(studied.calibration))
-    return tune(rounded, finishing.qat, checkpoint=qat)
+    trained = tune(rounded, finishing.qat, checkpoint=qat)
+    model, share = _better(rounded, trained, finishing, imgsz=imgsz, shares=ENDS)  # grids do not mix
+    return model, kept if share is None else {**kept, "qat_share": share}
+
+
+def _better(
+    start: DetectionModel, tuned: DetectionModel, finishing: Finishing, /, *, imgsz: int, shares: Sequence[float]
+) -> tuple[DetectionModel, float | None]:
+    """Return the best of `start`, `tuned` and what lies between by hold-out mAP, and what share of the way that is.
+
+    Nothing was trained where the two are one, and nothing is told where there is no hold-out.
+    """
+    if tuned is start or not finishing.holdout:
+        return tuned, None
+    images = load_images(finishing.holdout, imgsz=imgsz)
+    best = best_between(
+        start.cpu(),
+        tuned.cpu(),
+        lambda network: coco_map(predict(network.to(finishing.device), images), images).map50_95,
+        shares=shares,
+    )
+    return best.network.cpu(), best.share
 
 
 def _tuned(

@@ -16,7 +16,7 @@ import numpy as np
 from ultralytics.nn.tasks import DetectionModel
 
 from evaluators.accuracy.detection import coco_map, predict
-from evaluators.data.dataset import Dataset, Holdout, Sample
+from evaluators.data.dataset import Holdout, Sample
 from evaluators.data.images import load_images
 from evaluators.metric import Metric
 from evaluators.result import Result
@@ -42,7 +42,7 @@ class Rung:
     """What every row does in one rung; it travels to the workers.
 
     Attributes:
-        holdout: measured at the end, and not trained on; empty in the last rung, after which nothing is decided.
+        holdout: measured at the end, and never trained on; empty in the last rung, after which nothing is decided.
     """
 
     number: int
@@ -69,7 +69,6 @@ class Halving:
         costs: in which a row that stops is dominated, beside its hold-out mAP.
     """
 
-    dataset: Dataset
     holdout: Holdout
     supernets: Supernets
     place: Place
@@ -77,11 +76,11 @@ class Halving:
     costs: tuple[Metric, ...]
 
     def rung(self, number: int, /, *, epochs: int, is_last: bool) -> Rung:
-        """Return rung `number`: all but the last leave out the images that decide at their end."""
+        """Return rung `number`; after the last nothing is decided."""
         return Rung(
             number,
             replace(self.tuning, epochs=epochs, seed=self.tuning.seed + number),  # another order of the images in each
-            self.dataset.train if is_last else self.holdout.rest,
+            self.holdout.rest,
             () if is_last else self.holdout.search,
             (self.place.folder / "models").resolve(),
             self.place.worker_device,

@@ -28,7 +28,9 @@ def run(content: bytes, image: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(open_session(content, threads=1).run(None, {"images": image})[0])
 
 
-@pytest.mark.parametrize("name", ["yolov8n", "yolo11n", "anchors"])  # sliced channels; depthwise ones and attention
+@pytest.mark.parametrize(
+    "name", ["yolov8n", pytest.param("yolo11n", marks=pytest.mark.slow), "anchors"]
+)  # sliced channels; depthwise ones and attention
 def test_a_cut_file_is_what_the_cut_network_would_be_exported_to(name: str, tmp_path: Path) -> None:
     model = tiny("yolov5n") if name == "anchors" else untrained(name, n_classes=2)
     rng = np.random.default_rng(0)

@@ -92,7 +92,7 @@ def test_rungs_that_stand_in_the_journal_are_not_run_again(
     a, b, c = (result.candidate.id for result in front)
     place, costs = replace(parts.place, folder=tmp_path), objectives(parts.ranking.proxy, problem)[1:]
     tuning, inputs = FinetuneRecipe(epochs=9, imgsz=64), problem.inputs
-    halving = Halving(inputs.dataset, inputs.holdout, supernets, place, tuning, costs)
+    halving = Halving(inputs.holdout, supernets, place, tuning, costs)
     row = {"map50_95": 0.5, "seconds": 10.0}
     with Journal(tmp_path / "journal.jsonl", {}) as journal:
         journal.append(HALVING, {"rung": 0, "rows": {a: row, b: row, c: row}, "failed": {}, "go_on": [a, b]})

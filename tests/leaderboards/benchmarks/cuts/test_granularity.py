@@ -15,6 +15,7 @@ from spaces.importance.by_name import Importance
 from spaces.networks.threads import one_thread
 
 
+@pytest.mark.slow
 def test_all_networks_lose_the_same_share_and_masked_ones_keep_their_size(parts: Parts, problem: Problem) -> None:
     with one_thread():
         supernets = make_supernets(replace(parts.making, importance=Importance.L1), problem)

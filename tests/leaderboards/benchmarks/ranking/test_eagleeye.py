@@ -105,6 +105,7 @@ def test_the_cheapest_faithful_setting_wins_and_else_the_full_one() -> None:
     assert cheapest([full, fickle]) == full
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("threads")
 def test_both_sides_are_timed_on_the_same_images(parts: Parts, problem: Problem, images: Images) -> None:
     first = EagleEye(problem, images, share=0.6, seed=parts.ranking.seed).draw()

@@ -63,6 +63,7 @@ def test_every_proxy_and_blend_has_a_column_in_which_higher_is_better() -> None:
     assert columns["blend"].seconds == 3.0  # of six parts
 
 
+@pytest.mark.slow
 def test_every_proxy_is_measured_and_timed_once_and_a_broken_one_left_out(
     parts: Parts, problem: Problem, tmp_path: Path
 ) -> None:

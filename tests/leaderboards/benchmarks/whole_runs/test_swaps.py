@@ -18,6 +18,7 @@ def swapping(parts: Parts, problem: Problem, tmp_path: Path) -> SwapRecipe:
     return make_swapping(short, problem.inputs, graft_epochs=1, weights={}, folder=tmp_path / "swaps")
 
 
+@pytest.mark.slow
 def test_rows_are_made_once_and_checkpoints_are_cleared_away(swapping: SwapRecipe) -> None:
     rows = swap_rows(swapping, ["mobilenetv3_small"])
     assert [row["backbone"] for row in rows] == ["same", "mobilenetv3_small"]
