@@ -7,8 +7,6 @@ _MOVED = (
     "size_mb", "latency_ms", "latency_p95_ms", "latency_low_ms", "latency_high_ms", "onnx_error", "int8_execution",
     "int8_judged", "int8_map50_95", "int8_latency_ms", "int8_latency_p95_ms", "int8_size_mb",
 )  # fmt: skip
-
-
 _RENAMED = {"judged": "detection"}
 _KEPT = ("size_mb", "map50_95", "latency_ms", "latency_p95_ms", "latency_low_ms", "latency_high_ms")
 _REQUIRED = frozenset(_MOVED) - {"latency_low_ms", "latency_high_ms", "int8_execution", "int8_judged"}

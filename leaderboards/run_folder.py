@@ -12,8 +12,8 @@ from spaces.errors import BadInput
 
 SPACE = "space"
 BASE = "base"
-
-
+CLOCK = "clock"
+TALLY = "detections.npz"  # which of them are right, image by image: intervals of mAP are made from it
 NO_PT = 'no model.pt (Ultralytics has no class for this kind of network; `YOLO("model.onnx")` predicts)'
 
 
@@ -51,12 +51,6 @@ def lacks_pt(models: Path) -> bool:
     return (models / "model.onnx").exists() and not (models / "model.pt").exists()
 
 
-CLOCK = "clock"
-
-
 def seconds_of(journal: Replay, /) -> dict[int, float]:
     """Return when each result of the run was there, by its number; a run of an earlier version tells of none."""
     return {int(str(record["number"])): float(str(record["seconds"])) for record in journal.records(CLOCK)}
-
-
-TALLY = "detections.npz"  # which of them are right, image by image: intervals of mAP are made from it

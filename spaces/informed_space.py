@@ -1,9 +1,9 @@
 """A space that knows what each width costs in accuracy: draws and children that spend their budget where it counts.
 
 Least-squares reconstruction tells for each block what is lost when so many of its channels are gone
-(`spaces.elimination`). These losses about add up, so widths under a budget are a knapsack: the step that loses least
-for what it saves comes first. On digits at half the MACs the allocated widths keep 95 % of the parent's mAP before any
-training, where uniform widths keep 87 % and the best of 200 random draws no more than those.
+(`spaces.importance.elimination`). These losses about add up, so widths under a budget are a knapsack: the step that
+loses least for what it saves comes first. On digits at half the MACs the allocated widths keep 95 % of the parent's mAP
+before any training, where uniform widths keep 87 % and the best of 200 random draws no more than those.
 Source: marginal analysis (Fox 1966, Discrete optimization via marginal analysis), optimal for convex losses.
 """
 

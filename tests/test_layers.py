@@ -39,6 +39,8 @@ ONLY_IN = {
 }
 REFERENCE = re.compile(rf"({'|'.join(ORDER)})(\.\w+)+:\w+")  # as tables name code that is imported late
 
+NAMED = re.compile(rf"(?:`|as in |-m )((?:{'|'.join(ORDER)})(?:\.\w+)+)")  # as docstrings and comments name it
+
 
 def imports(path: Path) -> list[str]:
     found = []
@@ -125,3 +127,13 @@ PURE_STRATEGIES = ("random_search", "evolution", "uniform", "tpe", "unstructured
 def test_the_search_needs_neither_torch_nor_ray(module: str) -> None:
     code = f"import sys, search.{module}; sys.exit(any(name in sys.modules for name in ('torch', 'ray')))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_what_text_names_in_our_packages_is_there() -> None:
+    names = {name for path in FILES for name in NAMED.findall(path.read_text(encoding="utf-8"))}
+    assert len(names) > 5
+    for name in names:
+        path, _, last = name.replace(".", "/").rpartition("/")
+        module = ROOT / f"{path}.py"
+        is_defined = module.is_file() and re.search(rf"^(def|class) {last}\b", module.read_text("utf-8"), re.MULTILINE)
+        assert is_defined or (ROOT / path / f"{last}.py").is_file() or (ROOT / path / last).is_dir(), name

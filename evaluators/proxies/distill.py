@@ -26,7 +26,8 @@ def distillation_loss(student_raw: Mapping[str, Tensor], parent_raw: Mapping[str
     are those that are deployed, so objectness is learned with the classes.
 
     Args:
-        student_raw: "boxes" (B, 4 * n_bins, A) and "scores" (B, n_classes, A), both logits; see `spaces.outputs`.
+        student_raw: "boxes" (B, 4 * n_bins, A) and "scores" (B, n_classes, A), both logits, as
+            `spaces.networks.outputs` reads them.
         parent_raw: the same of the parent, without gradient; B, A and n_bins agree.
     """
     logits, student_logits = deployed_logits(parent_raw), deployed_logits(student_raw)

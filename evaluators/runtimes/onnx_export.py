@@ -27,11 +27,7 @@ from evaluators.runtimes.runtime import Images
 from spaces.files import write_atomic
 
 OPSET = 18  # ONNX Runtime's quantizer refuses 21 and above
-
-
 LICENSE = "AGPL-3.0 License (https://ultralytics.com/license)"
-
-
 QUANTIZED = ("Conv", "MatMul", "Gemm")
 
 

@@ -150,7 +150,7 @@ class Keys(BaseModel):
     mosaic: float = Field(0.0, ge=0, le=1)
     """Probability that four images are put together."""
     runtimes: Annotated[tuple[str, ...], AfterValidator(check_runtimes)] = (DEFAULT,)
-    """Runtimes that each row gets files for, and is measured and timed in."""
+    """Runtimes that each row gets files for, and is measured and timed in; ONNX Runtime is always among them, first."""
     calibration_images: int = Field(64, ge=1, le=4096)
     """Images of train that networks are recovered on; labels are not read."""
     search_images: int = Field(64, ge=1, le=100_000)

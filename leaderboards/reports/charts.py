@@ -136,7 +136,7 @@ def progress(board: Leaderboard, results: Sequence[Result], /) -> str:
 
 
 def widths(board: Leaderboard, blocks: Blocks, bases: Mapping[str, Blocks], /) -> str:
-    """Return which fraction of each of the parent's `blocks` each candidate keeps, as a rung map.
+    """Return which fraction of each of the parent's `blocks` each candidate keeps, as a heat map.
 
     Args:
         bases: the blocks of the other bases, by name; a base that is not among them is not shown.

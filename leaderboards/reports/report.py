@@ -14,8 +14,7 @@ from plotly.offline import get_plotlyjs
 from evaluators.metric import MAP
 from evaluators.result import Result, Status
 from leaderboards.leaderboard import Leaderboard
-from leaderboards.reports import charts, findings
-from leaderboards.reports import detection_table as detection_table
+from leaderboards.reports import charts, detection_table, findings
 from leaderboards.reports.agreement import agreement, agreement_by_reading
 from leaderboards.reports.charts import Blocks
 from leaderboards.reports.table import tabulate

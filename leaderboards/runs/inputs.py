@@ -46,7 +46,7 @@ def load_inputs(parts: Parts, /) -> Inputs:
         raise BadInput(_names_differ(architecture.names, dataset.names, sources))
     digest = fingerprint(path)
     device = _device(sources, parts.bases, parent=digest, is_limited="latency_ms" in parts.limits)
-    return Inputs(dataset, holdout, parent, architecture, digest, device)
+    return Inputs(dataset, holdout, parent, architecture, sources.weights, digest, device)
 
 
 def _device(sources: Sources, bases: Bases, /, *, parent: str, is_limited: bool) -> DeviceFile | None:

@@ -28,6 +28,7 @@ class Inputs:
 
     Attributes:
         holdout: train in two parts, of which the search ranks on the first.
+        weights: what the recipe calls the parent's, as messages name them.
         fingerprint: of the weights' content, 16 hexadecimal digits.
         device: what predicts latencies; None where they are measured.
     """
@@ -36,6 +37,7 @@ class Inputs:
     holdout: Holdout
     parent: DetectionModel
     architecture: Architecture
+    weights: str
     fingerprint: str
     device: DeviceFile | None = None
 

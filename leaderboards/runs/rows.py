@@ -16,10 +16,11 @@ from evaluators.runtimes.runtime import load_runtime
 from evaluators.worker import Supernets
 from leaderboards.entry import PARENT, Entry, Quality
 from leaderboards.recipes.parts import Place, Ranking, Tuning
-from leaderboards.runs.problem import Problem
+from leaderboards.runs.problem import Inputs, Problem
 from leaderboards.runs.strategies import objectives
-from leaderboards.tuning.finetune import finetune_recipe
+from leaderboards.tuning.finetune import FinetuneRecipe, finetune_recipe
 from leaderboards.tuning.finishing import MEASURED, Finishing, finish_row
+from leaderboards.tuning.halving import Spent
 from leaderboards.tuning.rungs import Halving, Ledger, spend_epochs
 from leaderboards.watcher import Watcher
 from search.journal import Journal
@@ -51,27 +52,11 @@ def finish_rows(
     own = finetune_recipe(tuning, n_classes=len(problem.inputs.dataset.names))
     ledger = Ledger()
     if tuning.epoch_budget is not None:
-        halving = Halving(
-            problem.inputs.holdout,
-            supernets,
-            place,
-            own,
-            objectives(ranking.proxy, problem)[1:],
-        )
+        halving = Halving(problem.inputs.holdout, supernets, place, own, objectives(ranking.proxy, problem)[1:])
         ledger = spend_epochs(tuning.epoch_budget, front, halving, journal=journal, watcher=watcher)
     is_tuned_here = tuning.epochs and tuning.epoch_budget is None
     watcher.stage(f"{'fine-tuning and ' if is_tuned_here else ''}exporting {len(missing)} rows")
-    finishing = Finishing(
-        own,
-        replace(own, epochs=tuning.qat_epochs),
-        problem.inputs.holdout.rest,
-        problem.inputs.dataset.val,
-        (place.folder / "models").resolve(),
-        place.worker_device,
-        tuning.runtimes,
-        problem.inputs.holdout.search,
-        ledger.spent,
-    )
+    finishing = _finishing(own, tuning, place, problem.inputs, spent=ledger.spent)
     errors = dict(ledger.errors) | run_trials(
         partial(finish_row, supernets, finishing, candidates),
         # the parent needs no fine-tuning: it fills the last gap
@@ -82,13 +67,29 @@ def finish_rows(
         gpus=place.gpus_a_worker,
     )
     watcher.stage("timing the rows, one at a time")
-    typical = problem.inputs.dataset.val[0]
     for row in missing:
         imgsz = problem.bases[candidates[row].base].imgsz
         made = _Made(row, candidates[row], errors[row], imgsz, finishing.folder / row)
-        entry = _entry(made, ranking, typical, scored=scored[row])
+        entry = _entry(made, ranking, problem.inputs.dataset.val[0], scored=scored[row])
         journal.append("entry", entry.to_json())
         watcher.on_entry(entry)
+
+
+def _finishing(
+    own: FinetuneRecipe, tuning: Tuning, place: Place, inputs: Inputs, /, *, spent: Mapping[str, Spent]
+) -> Finishing:
+    """Return how rows are finished that are fine-tuned by `own`."""
+    return Finishing(
+        own,
+        replace(own, epochs=tuning.qat_epochs),
+        inputs.holdout.rest,
+        inputs.dataset.val,
+        (place.folder / "models").resolve(),
+        place.worker_device,
+        tuning.runtimes,
+        inputs.holdout.search,
+        spent,
+    )
 
 
 class _Made(NamedTuple):

@@ -124,7 +124,8 @@ def make_supernets(
         if plan.dropped:
             network = _shallow(plan, network, calibration.tensor(), studied[str(replace(plan.name, dropped=0))].study)
         base = replace(base, network=network)
-        studied[base.name] = Studied(base, calibration, study_base(making, base, calibration.tensor(), folder=folder))
+        study = study_base(making, base, calibration.tensor(), weights=problem.inputs.weights, folder=folder)
+        studied[base.name] = Studied(base, calibration, study)
     return Supernets(
         problem.inputs.parent, studied, making.recovery, precision=making.dtype, device=problem.inputs.device
     )
@@ -139,8 +140,11 @@ def _shallow(plan: BasePlan, network: DetectionModel, images: Tensor, study: Stu
     return shallow
 
 
-def study_base(making: Making, base: Base, images: Tensor, /, *, folder: Path | None) -> Study:
+def study_base(making: Making, base: Base, images: Tensor, /, *, weights: str, folder: Path | None) -> Study:
     """Return the study of `base` on `images`, as `folder` keeps it; of scores alone if nothing of the run reads more.
+
+    Args:
+        weights: what the user calls the weights that its network began with.
 
     Raises:
         BadInput: its network computes NaN or infinity.
@@ -151,20 +155,21 @@ def study_base(making: Making, base: Base, images: Tensor, /, *, folder: Path | 
     path = None if folder is None else _path(folder, base.name)
     study = None if path is None else load_study(path, base.graph, table=base.table)
     if study is None:
-        study = _study_network(making, base, images)
+        study = _study_network(making, base, images, weights=weights)
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
             save_study(study, path)
     return study
 
 
-def _study_network(making: Making, base: Base, images: Tensor) -> Study:
+def _study_network(making: Making, base: Base, images: Tensor, *, weights: str) -> Study:
     try:
         return study_parent(
             base.network, base.graph, images, importance=making.importance, seed=making.seed, table=base.table
         )
     except FloatingPointError as error:
-        raise BadInput(f"weights fail on the calibration images, as base {base.name}: {error}") from error
+        of_base = "" if base.name == SAME else f" as base {base.name}"
+        raise BadInput(f"weights {weights!r} fail on the calibration images{of_base}: {error}") from error
 
 
 def _path(folder: Path, base: str) -> Path:

@@ -31,6 +31,8 @@ class _Event(NamedTuple):
 class Guarded(Watcher):
     """A tracker that is opened and called in a thread of its own; what goes wrong there is said once, in one line.
 
+    It is opened at the first event, when the run has its folder: a tracker may write there.
+
     Args:
         open_tracker: called in that thread.
         say: is told what goes wrong, from that thread or the run's.
@@ -51,7 +53,7 @@ class Guarded(Watcher):
         self._waiting: Queue[_Event] = Queue(most_waiting)
         self._is_over, self._lock = Event(), Lock()
         self._is_left = self._has_dropped = False
-        Thread(target=self._live, args=(open_tracker,), name=f"track={name}", daemon=True).start()
+        self._thread = Thread(target=self._live, args=(open_tracker,), name=f"track={name}", daemon=True)
 
     def stage(self, text: str, /) -> None:
         """Pass on that a stage begins."""
@@ -73,6 +75,7 @@ class Guarded(Watcher):
     def on_end(self, board: Leaderboard, /) -> None:
         """Pass on that the run is over, and wait until all is told, but not for long."""
         until = time.monotonic() + self._patience
+        self._start()
         try:
             if not self._is_over.is_set():
                 last = _Event(lambda tracker: tracker.on_end(board), is_last=True)
@@ -82,9 +85,14 @@ class Guarded(Watcher):
         if not self._is_over.wait(max(until - time.monotonic(), 0)):
             self._leave(f"not done {self._patience:g} s after the end")
 
+    def _start(self) -> None:
+        if self._thread.ident is None:
+            self._thread.start()
+
     def _put(self, tell: Callable[[Watcher], None]) -> None:
         if self._is_over.is_set():
             return
+        self._start()
         try:
             self._waiting.put_nowait(_Event(tell))
         except Full:

@@ -57,5 +57,4 @@ def follow(
 
 def _open(row: TrackerRecord, facts: RunFacts) -> Watcher:
     make: MakeTracker = resolve_name(row.tracker)
-    facts.folder.mkdir(parents=True, exist_ok=True)  # the run may not have come to it yet
     return make(facts)

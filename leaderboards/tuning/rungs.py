@@ -33,7 +33,7 @@ from spaces.cutting.mask import mask_of
 from spaces.detectors.detector import load_detector, save_detector
 from spaces.files import write_atomic
 
-HALVING = "rung"
+HALVING = "halving"
 RUNGS = "rungs"  # the folder of a row in which the networks of its rungs lie until it is finished
 
 

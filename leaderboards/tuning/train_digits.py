@@ -1,4 +1,4 @@
-"""The command that trained the shipped parent: `python -m leaderboards.train_digits`, about 25 minutes on two cores.
+"""What trained the shipped parent: `python -m leaderboards.tuning.train_digits`, about 25 minutes on two cores.
 
 Ultralytics' own trainer, from random weights; the last epoch's average is taken, so nothing is picked on val.
 """

@@ -18,7 +18,7 @@ from spaces.candidate import Candidate
 from spaces.space import Keep, Space
 
 Floats = NDArray[np.float64]
-LayerScores = tuple[Floats, ...]  # as in spaces.layer_scores, without torch
+LayerScores = tuple[Floats, ...]  # as in spaces.importance.by_layer, without torch
 
 
 @dataclass(frozen=True, eq=False)

@@ -138,8 +138,7 @@ class BitSpace:
             OutOfReach: no candidate of the space meets the limits.
         """
         self.check(limits)
-        whole = self._whole
-        own = _own(limits)
+        own, whole = _own(limits), self._whole
         if own and len(own) < len(limits):  # the split is between what these widths take and the fewest there are
             whole = self._as_float(self._space.decode(self._bred.sample(rng, limits=own, diversity=diversity)))
         ratios = self._drawn_ratios(limits, whole, rng)
@@ -166,14 +165,10 @@ class BitSpace:
         (keep, choice), (_, other) = self.decode(first), self.decode(second)
         choice = np.where(rng.random(len(choice)) < 0.5, choice, other)
         within = self._width_limits(limits, self._ratios(keep, choice, limits))
-        widths = self._bred.cross(_widths(first), _widths(second), rng, limits=within)
-        return self._settled(widths, choice, rng, limits)
+        return self._settled(self._bred.cross(_widths(first), _widths(second), rng, limits=within), choice, rng, limits)
 
     def fill(self, candidate: Candidate, rng: np.random.Generator, /, *, limits: Limits) -> Candidate:
-        """Return `candidate` with more bits, more channels or both, until the tightest limit is used up.
-
-        One without bits is given some.
-        """
+        """Return `candidate` with more bits, more channels or both, or its first bits, until a limit is used up."""
         widths = _widths(candidate)
         if widths == candidate:
             within = self._width_limits(limits, self._drawn_ratios(limits, self._whole, rng))

@@ -3,7 +3,7 @@
 All arrays are of one candidate's widths. Uses are fractions of the limits, so all of a layer's options are compared in
 one unit. A step moves one layer to any other of its options; those that are worth most for what they use come first, or
 they come in random order.
-Source: marginal analysis (Fox 1966), as for widths in `spaces.allocation`; one price for all layers, Shoham 1988.
+Source: marginal analysis (Fox 1966), as for widths in `spaces.informed_space`; one price for all layers, Shoham 1988.
 """
 
 from typing import NamedTuple

@@ -57,7 +57,8 @@ def fisher(simulator: Simulator, table: BitTable, images: Tensor, /, *, seed: in
     """Return half the error's square times the Fisher information of each output: one forward and backward pass.
 
     It is the expected loss of likelihood to second order, of one image, if outputs err independently.
-    Source: Theis 2018 (arXiv:1801.05787), as in `spaces.fisher`; for bits Zandonati 2022, FIT (arXiv:2210.08502).
+    Source: Theis 2018 (arXiv:1801.05787), as in `spaces.activations.fisher`; for bits Zandonati 2022, FIT
+    (arXiv:2210.08502).
     """
     generator = torch.Generator(images.device).manual_seed(seed)
     sums = _Sums(simulator, table)

@@ -34,7 +34,7 @@ Found = TypeVar("Found")
 
 WEIGHTS, ACTIVATIONS = (2, 3, 4, 6, 8), (4, 6, 8)
 WALKS = {"sqnr": 1, "fisher": 2, "hessian": 6}  # forward passes' worth of work before any layer is rounded
-JUDGED = "fisher"
+CLAIMED = "fisher"
 LEAST_OVERALL, LEAST_BEST, MOST_PASSES = 0.85, 0.60, 0.1
 
 
@@ -64,15 +64,15 @@ def bit_sensitivity(*, data: str = "digits", n: str = "60", images: str = "256")
     n_allocations = read_count("n", n, least=20)
     parts = parts_of(data, f"search_images={read_count('images', images, least=1)}")
     rows = _rows(parts, n=n_allocations)
-    judged = next(row for row in rows if row["sensitivity"] == JUDGED)
-    overall, best = (_number(judged[name]) for name in ("spearman_map", "spearman_map_best_fifth"))
+    claimed = next(row for row in rows if row["sensitivity"] == CLAIMED)
+    overall, best = (_number(claimed[name]) for name in ("spearman_map", "spearman_map_best_fifth"))
     return Record(
         "bit_sensitivity",
-        f"Spearman of predicted with measured mAP drop, {JUDGED}, {n_allocations} random allocations, {data}",
+        f"Spearman of predicted with measured mAP drop, {CLAIMED}, {n_allocations} random allocations, {data}",
         overall,
         f"at least {LEAST_OVERALL}, in the best fifth {LEAST_BEST}, with at most {MOST_PASSES:.0%} of the passes of "
         "rounding one layer at a time",
-        overall >= LEAST_OVERALL and best >= LEAST_BEST and _number(judged["passes"]) <= MOST_PASSES,
+        overall >= LEAST_OVERALL and best >= LEAST_BEST and _number(claimed["passes"]) <= MOST_PASSES,
         rows,
         environment(),
         command("bit_sensitivity", data, f"n={n_allocations} images={images}"),

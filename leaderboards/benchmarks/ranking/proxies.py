@@ -161,7 +161,7 @@ def columns_of(
     """Return what each proxy says of `results`; blends learn from the candidates of all budgets but never their own.
 
     Args:
-        of_all: the results of all budgets, with their final (n,).
+        of_all: the results of all budgets, with their final accuracies (n,).
         blocks: (n, n_genes) of these, what each block loses.
     """
     table = {name: _values(name, results) for name in (*FIXED, PARAMS.name, MACS.name)}
@@ -198,7 +198,7 @@ def cross_validated(features: Floats, final: Floats, /, *, n_anchors: int) -> Fl
 def _bin(
     share: float, known: Sequence[FinalAccuracy], results: Mapping[str, Result], supernets: Supernets
 ) -> list[RankCorrelation]:
-    """Return the correlation in each proxy at the budget `share`.
+    """Return the rank correlation of each proxy at the budget `share`.
 
     Raises:
         BadInput: too few candidates of this budget could be measured.

@@ -103,7 +103,7 @@ def correlation(columns: Sequence[Column], final: Floats, /) -> list[RankCorrela
 
 
 def ceiling(repeats: Sequence[tuple[float, float]], /) -> float | None:
-    """Return how well the final_accuracies of two seeds of fine-tuning agree, the most that any proxy can hope for."""
+    """Return how well the final accuracies of two seeds of fine-tuning agree, the most that any proxy can hope for."""
     found = correlate([first for first, _ in repeats], [second for _, second in repeats])
     return None if found is None else found.spearman
 

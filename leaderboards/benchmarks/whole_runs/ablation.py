@@ -59,21 +59,21 @@ def ablation(
     )
 
 
-def rows_of(trials: Sequence[FinishedRun], /) -> list[dict[str, Cell]]:
+def rows_of(runs: Sequence[FinishedRun], /) -> list[dict[str, Cell]]:
     """Return a row for the default and one for each part that is left out, the least missed first."""
-    found = [_row(name, trials) for name in WITHOUT if any(trial.strategy == name for trial in trials)]
+    found = [_row(name, runs) for name in WITHOUT if any(run.strategy == name for run in runs)]
     return sorted(found, key=lambda row: lead if isinstance(lead := row["default_leads_by"], float) else -1.0)
 
 
-def _row(name: str, trials: Sequence[FinishedRun]) -> dict[str, Cell]:
-    mine = [trial for trial in trials if trial.strategy == name]
+def _row(name: str, runs: Sequence[FinishedRun]) -> dict[str, Cell]:
+    mine = [run for run in runs if run.strategy == name]
     return {
         "without": "" if name == DEFAULT else name,
         "instead": " ".join(WITHOUT[name]),
         **accuracy(mine),
         "search_seconds": search_seconds(mine),
-        **chance(name, trials),
-        "error": next((trial.error for trial in mine if trial.error), ""),
+        **chance(name, runs),
+        "error": next((run.error for run in mine if run.error), ""),
     }
 
 

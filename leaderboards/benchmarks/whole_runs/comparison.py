@@ -56,20 +56,20 @@ class FinishedRun:
 
 @dataclass(frozen=True, eq=False)
 class Field:
-    """All trials of one budget, with the hypervolume of each strategy as a band over its seeds.
+    """All runs of one budget, with the hypervolume of each strategy as a band over its seeds.
 
     Attributes:
         by_seconds: up to where the first run of any strategy ended, so that all had the same time.
     """
 
     share: float | None
-    trials: Sequence[FinishedRun]
+    finished: Sequence[FinishedRun]
 
     @cached_property
     def runs(self) -> dict[str, list[PastRun]]:
         """The runs of each strategy that something came of."""
-        names = dict.fromkeys(trial.strategy for trial in self.trials)
-        return {name: [t.run for t in self.trials if t.strategy == name and t.run is not None] for name in names}
+        names = dict.fromkeys(run.strategy for run in self.finished)
+        return {name: [t.run for t in self.finished if t.strategy == name and t.run is not None] for name in names}
 
     @cached_property
     def by_evaluations(self) -> dict[str, Band]:
@@ -106,37 +106,37 @@ class Field:
         return NEVER if needed is None else needed / float(rival.x[-1])
 
 
-def fields_of(trials: Sequence[FinishedRun], /) -> list[Field]:
-    """Return the trials by budget, the controls last."""
-    shares = sorted({trial.share for trial in trials if trial.share is not None}, reverse=True)
-    controls = [None] if any(trial.share is None for trial in trials) else []
-    return [Field(share, [trial for trial in trials if trial.share == share]) for share in (*shares, *controls)]
+def fields_of(finished: Sequence[FinishedRun], /) -> list[Field]:
+    """Return the runs by budget, the controls last."""
+    shares = sorted({run.share for run in finished if run.share is not None}, reverse=True)
+    controls = [None] if any(run.share is None for run in finished) else []
+    return [Field(share, [run for run in finished if run.share == share]) for share in (*shares, *controls)]
 
 
-def worst_share(trials: Sequence[FinishedRun], /) -> float:
+def worst_share(finished: Sequence[FinishedRun], /) -> float:
     """Return the largest share of the rival's evaluations that the default needs, over the budgets."""
-    return max(field.needed_share for field in fields_of(trials) if field.share is not None)
+    return max(field.needed_share for field in fields_of(finished) if field.share is not None)
 
 
-def holds(trials: Sequence[FinishedRun], /) -> bool:
+def holds(finished: Sequence[FinishedRun], /) -> bool:
     """Return whether the default loses at most half of what random loses at 60 %; true where that was not tried.
 
     Where random loses nothing, as rows may be trained past the parent, the default must do as well as it.
     """
-    at = [trial for trial in trials if trial.share == BASELINE_SHARE]
-    theirs = [trial.lost for trial in at if trial.strategy == BASELINE and trial.lost is not None]
-    ours = [trial.lost for trial in at if trial.strategy == DEFAULT and trial.lost is not None]
+    at = [run for run in finished if run.share == BASELINE_SHARE]
+    theirs = [run.lost for run in at if run.strategy == BASELINE and run.lost is not None]
+    ours = [run.lost for run in at if run.strategy == DEFAULT and run.lost is not None]
     if not theirs or not ours:
         return not theirs
     most = mean(theirs)
     return mean(ours) <= (MOST_LOST * most if most > 0 else most)
 
 
-def rows_of(trials: Sequence[FinishedRun], /) -> list[dict[str, Cell]]:
+def rows_of(finished: Sequence[FinishedRun], /) -> list[dict[str, Cell]]:
     """Return a row for each strategy and budget, the best mAP of each budget first."""
     rows = []
-    for field in fields_of(trials):
-        mine = [_row(name, field, trials) for name in field.runs]
+    for field in fields_of(finished):
+        mine = [_row(name, field, finished) for name in field.runs]
         rows += sorted(mine, key=lambda row: -float(row["map50_95"]) if row["map50_95"] != UNKNOWN else 1.0)
     return rows
 
@@ -152,10 +152,10 @@ def sign_flips(differences: Sequence[float], /) -> tuple[float, float]:
     return float((means >= means[0] * (1 - 1e-9)).mean()), 2.0 / 2**n
 
 
-def accuracy(trials: Sequence[FinishedRun], /) -> dict[str, Cell]:
+def accuracy(finished: Sequence[FinishedRun], /) -> dict[str, Cell]:
     """Return the mean of their mAP, its standard deviation, and the mean that is lost; "-" for what is not known."""
-    scores = [trial.map50_95 for trial in trials if trial.map50_95 is not None]
-    lost = [trial.lost for trial in trials if trial.lost is not None]
+    scores = [run.map50_95 for run in finished if run.map50_95 is not None]
+    lost = [run.lost for run in finished if run.lost is not None]
     return {
         "map50_95": mean(scores) if scores else UNKNOWN,
         "map_sd": stdev(scores) if len(scores) > 1 else UNKNOWN,
@@ -163,27 +163,27 @@ def accuracy(trials: Sequence[FinishedRun], /) -> dict[str, Cell]:
     }
 
 
-def search_seconds(trials: Sequence[FinishedRun], /) -> Cell:
+def search_seconds(finished: Sequence[FinishedRun], /) -> Cell:
     """Return how long their searches took, the mean."""
-    runs = [trial.run for trial in trials if trial.run is not None]
+    runs = [run.run for run in finished if run.run is not None]
     return mean(max(run.seconds.values(), default=0.0) for run in runs) if runs else UNKNOWN
 
 
-def _row(name: str, field: Field, trials: Sequence[FinishedRun]) -> dict[str, Cell]:
-    mine = [trial for trial in field.trials if trial.strategy == name]
+def _row(name: str, field: Field, finished: Sequence[FinishedRun]) -> dict[str, Cell]:
+    mine = [run for run in field.finished if run.strategy == name]
     runs = field.runs[name]
     row: dict[str, Cell] = {
         "budget": UNKNOWN if field.share is None else field.share,
         "strategy": name,
         **accuracy(mine),
-        "seeds": sum(trial.map50_95 is not None for trial in mine),
+        "seeds": sum(run.map50_95 is not None for run in mine),
         "evaluations": mean(len(run.results) for run in runs) if runs else UNKNOWN,
         "search_seconds": search_seconds(mine),
-        "tuning_seconds": mean(trial.tuning_seconds for trial in mine),
+        "tuning_seconds": mean(run.tuning_seconds for run in mine),
     }
     row |= _volumes(name, field)
-    row |= chance(name, trials)
-    return row | {"error": next((trial.error for trial in mine if trial.error), "")}
+    row |= chance(name, finished)
+    return row | {"error": next((run.error for run in mine if run.error), "")}
 
 
 def _volumes(name: str, field: Field) -> dict[str, Cell]:
@@ -196,9 +196,9 @@ def _volumes(name: str, field: Field) -> dict[str, Cell]:
     }
 
 
-def chance(name: str, trials: Sequence[FinishedRun], /) -> dict[str, Cell]:
+def chance(name: str, finished: Sequence[FinishedRun], /) -> dict[str, Cell]:
     """Return the mean lead of the default in mAP over all budgets and seeds, and how likely it is by chance."""
-    scores = {(t.strategy, t.share, t.seed): t.map50_95 for t in trials if t.map50_95 is not None}
+    scores = {(t.strategy, t.share, t.seed): t.map50_95 for t in finished if t.map50_95 is not None}
     pairs = [(scores.get((DEFAULT, share, seed)), score) for (who, share, seed), score in scores.items() if who == name]
     leads = [ours - theirs for ours, theirs in pairs if ours is not None]
     if name == DEFAULT or not leads:

@@ -54,25 +54,25 @@ def methods(
     ranking = [f"proxy={proxy}"] if proxy else []
     words = [f"candidates={candidates}", f"front={front}", f"finetune_epochs={epochs}", f"workers={workers}", *ranking]
     plans = list(_plans(data, read_names(strategies), shares, range(n_seeds), _Shared(words, out)))
-    trials = make_runs(plans)
-    _publish(plans, trials)
+    runs = make_runs(plans)
+    _publish(plans, runs)
     given = [f"strategies={strategies}", f"budgets={budgets}", f"seeds={seeds}", *words[:2], f"epochs={epochs}"]
     return Record(
         f"methods_{data}",
         "evaluations after which the default's hypervolume, mean of the seeds, is the best other strategy's final one, "
         "as a share of that one's evaluations, at the worst budget (2 if never)",
-        worst_share(trials),
+        worst_share(runs),
         f"at most {TARGET}, and at 60 % of the MACs at most half of the mAP lost that random loses",
-        worst_share(trials) <= TARGET and holds(trials),
-        rows_of(trials),
+        worst_share(runs) <= TARGET and holds(runs),
+        rows_of(runs),
         environment(),
         command("methods", data, " ".join([*given, *ranking])),
     )
 
 
-def _publish(plans: Sequence[PlannedRun], trials: Sequence[FinishedRun]) -> None:
+def _publish(plans: Sequence[PlannedRun], runs: Sequence[FinishedRun]) -> None:
     """Write the leaderboard of all runs that something came of to the folder that they lie in."""
-    finished = [plan.parts.place.folder for plan, trial in zip(plans, trials, strict=True) if trial.run]
+    finished = [plan.parts.place.folder for plan, run in zip(plans, runs, strict=True) if run.run]
     if len(finished) > 1:
         publish_across(read_across(finished), finished[0].parent)
 

@@ -42,14 +42,14 @@ def make_runs(plans: Sequence[PlannedRun], /) -> list[FinishedRun]:
     inputs = {seed: load_inputs(plan.parts) for seed, plan in _first_of_seed(plans).items()}
     for plan in plans:
         check_folder(plan.parts, inputs[plan.parts.ranking.seed])
-    return [_trial(plan, inputs[plan.parts.ranking.seed]) for plan in plans]
+    return [_finished(plan, inputs[plan.parts.ranking.seed]) for plan in plans]
 
 
 def _first_of_seed(plans: Sequence[PlannedRun]) -> dict[int, PlannedRun]:
     return {plan.parts.ranking.seed: plan for plan in reversed(plans)}
 
 
-def _trial(plan: PlannedRun, inputs: Inputs) -> FinishedRun:
+def _finished(plan: PlannedRun, inputs: Inputs) -> FinishedRun:
     folder, error = plan.parts.place.folder, ""
     if not (folder / "report.html").exists():
         try:

@@ -138,7 +138,15 @@ def _trained(
     """Return the network that round `number` cuts, and its name; what a method trains and leaves out before that."""
     if course.method.trains_first or number > 1:
         name = replace(name, stage=number)
-        network = train_stage(network, name, inputs, recipe=course.recipe, place=course.place, watcher=course.watcher)
+        network = train_stage(
+            network,
+            name,
+            inputs,
+            strategy=course.ranking.strategy,
+            recipe=course.recipe,
+            place=course.place,
+            watcher=course.watcher,
+        )
     if course.method.drops_repeats and number == 1:
         return without_layers(network, name)
     return network, name

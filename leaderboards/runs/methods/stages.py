@@ -47,11 +47,12 @@ def train_stage(
     inputs: Inputs,
     /,
     *,
+    strategy: str,
     recipe: StageRecipe,
     place: Place,
     watcher: Watcher,
 ) -> DetectionModel:
-    """Return `network` after a training of the method, as the run folder keeps it under `name`.
+    """Return `network` after a training of the method `strategy`, as the run folder keeps it under `name`.
 
     Raises:
         BadInput: it could not be trained; with its error.
@@ -61,7 +62,7 @@ def train_stage(
         watcher.stage(f"training {name}")
         task = _Training(recipe, inputs.parent, network, inputs.dataset.train, folder, place.measuring_device)
         if error := _train_here(task, name, watcher) if place.is_here else _train_there(task, name, place, watcher):
-            raise BadInput(f"{name} could not be trained: {error}")
+            raise BadInput(f"strategy={strategy}: {name} could not be trained: {error}")
     return load_detector(folder / str(name))[0]
 
 
@@ -150,7 +151,7 @@ def study_stage(
     base = _base(problem, network, name)
     scores = score_layers(method, network, base.graph)
     join: Callable[[LayerScores], Scores] = resolve_name(method.joined)
-    study = study_base(making, base, same.calibration.tensor(), folder=folder)
+    study = study_base(making, base, same.calibration.tensor(), weights=problem.inputs.weights, folder=folder)
     return Stage(Studied(base, same.calibration, replace(study, scores=join(scores))), scores)
 
 

@@ -6,6 +6,7 @@ at stride 32, 1.6 M weights, more than all of yolov5n's backbone has.
 """
 
 import difflib
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pkgutil import resolve_name
@@ -32,20 +33,22 @@ def check_backbone(name: str, /) -> None:
     """Make sure that `name` is a backbone.
 
     Raises:
-        BadInput: it is not; the message says which there are, which is the nearest, and of another of timm's networks
-            what speaks against it.
+        BadInput: it is not; the message says which there are and which is the nearest, and where torch is loaded,
+            what speaks against another of timm's networks.
     """
     if name in TRUNKS:
         return
     close = difflib.get_close_matches(name, TRUNKS, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else lack_of(name)
-    raise BadInput(f"backbones must be some of {', '.join(TRUNKS)}, got {name!r:.60}{hint}")
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    raise BadInput(f"backbones must be some of {', '.join(TRUNKS)}, got {name!r:.60}{_lack(name)}{hint}")
 
 
-def lack_of(name: str, /) -> str:
-    """Return what timm's network `name` lacks to be a backbone, nothing if that is only its place in the list."""
-    lack: Callable[[str], str] = resolve_name("spaces.detectors.backbones.published:lack_of")  # takes as long as torch
-    return lack(name)
+def _lack(name: str) -> str:
+    """Return what timm's network `name` lacks to be a backbone, nothing if that is unknown before torch is loaded."""
+    if "torch" not in sys.modules:
+        return ""
+    lack_of: Callable[[str], str] = resolve_name("spaces.detectors.backbones.published:lack_of")
+    return lack_of(name)
 
 
 def _range(folder: str, start: int, stop: int) -> tuple[str, ...]:

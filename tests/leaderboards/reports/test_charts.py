@@ -53,17 +53,17 @@ def test_a_hostile_id_is_escaped_in_hovers() -> None:
     assert "\\u003cimg" not in chart  # what Plotly would read as an element
 
 
-def rung_map(candidate: Candidate, bases: Mapping[str, charts.Blocks]) -> dict[str, object]:
+def heat_map(candidate: Candidate, bases: Mapping[str, charts.Blocks]) -> dict[str, object]:
     """Return the trace of a board of five rows of the parent and one of `candidate`."""
     board = make_board()
     other = replace(board.rows[0], id="other", candidate=candidate)
-    (rung,) = traces_of(charts.widths(Leaderboard([*board.entries, other], {}), BLOCKS, bases))
-    return rung
+    (drawn,) = traces_of(charts.widths(Leaderboard([*board.entries, other], {}), BLOCKS, bases))
+    return drawn
 
 
-def shares_of(name: str, rung: dict[str, object]) -> list[object]:
+def shares_of(name: str, drawn: dict[str, object]) -> list[object]:
     """Return the row of the candidate called `name`."""
-    names, rows = rung["y"], rung["z"]
+    names, rows = drawn["y"], drawn["z"]
     assert isinstance(names, list)
     assert isinstance(rows, list)
     (shares,) = [row for label, row in zip(names, rows, strict=True) if label.endswith(name)]
@@ -71,26 +71,26 @@ def shares_of(name: str, rung: dict[str, object]) -> list[object]:
     return shares
 
 
-def test_rows_of_a_base_that_has_none_of_the_blocks_or_is_unknown_are_not_in_the_rung_map() -> None:
+def test_rows_of_a_base_that_has_none_of_the_blocks_or_is_unknown_are_not_in_the_heat_map() -> None:
     other = Candidate("ghostnet", (("stem.conv", 8),))
     for bases in ({}, {"ghostnet": [("stem.conv", 16)]}):
-        rows = rung_map(other, bases)["y"]
+        rows = heat_map(other, bases)["y"]
         assert isinstance(rows, list)
         assert len(rows) == 5
 
 
 def test_a_block_of_another_base_starts_at_its_width_there_and_is_a_gap_where_it_is_gone() -> None:
     (first, size), (second, wide), *_ = BLOCKS
-    rung = rung_map(
+    drawn = heat_map(
         Candidate("same-1+s2", ((first, size // 4),)), {"same-1+s2": [(first, size // 2), (second, wide // 2)]}
     )
-    assert shares_of("other", rung)[:3] == [0.25, 0.5, None]
+    assert shares_of("other", drawn)[:3] == [0.25, 0.5, None]
 
 
 def test_bits_do_not_hide_a_row() -> None:
     (name, size), *_ = BLOCKS
-    rung = rung_map(Candidate("same", ((name, size // 2), ("0.conv:weight_bits", 4))), {})
-    assert shares_of("other", rung)[:2] == [0.5, 1.0]
+    drawn = heat_map(Candidate("same", ((name, size // 2), ("0.conv:weight_bits", 4))), {})
+    assert shares_of("other", drawn)[:2] == [0.5, 1.0]
 
 
 def test_the_best_so_far_never_gets_worse() -> None:

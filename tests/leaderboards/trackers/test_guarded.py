@@ -107,6 +107,19 @@ def test_a_tracker_that_cannot_be_opened_is_said_once_in_one_line(error: BaseExc
     assert said == [f"track=bad: {text}; the run goes on without it"]
 
 
+def test_a_tracker_is_opened_at_the_first_event_when_the_run_has_its_folder() -> None:
+    is_opened = Event()
+
+    def open_tracker() -> Watcher:
+        is_opened.set()
+        return Listener()
+
+    watcher = Guarded("late", open_tracker, say=list[str]().append)
+    assert not is_opened.wait(0.1)
+    watcher.stage("search")
+    assert is_opened.wait(10)
+
+
 @pytest.mark.parametrize("leave", [lambda: 1 / 0, sys.exit])
 def test_a_tracker_that_fails_on_its_way_is_left_and_others_hear_everything(leave: Callable[[], object]) -> None:
     bad, good, said = Listener(leave), Listener(), list[str]()

@@ -12,12 +12,12 @@ N_FOUND = {DEFAULT: 44, "reconstruction": 30, "teacher": 46}
 
 
 def test_rows_tell_what_each_part_is_worth_the_least_missed_first(tmp_path: Path) -> None:
-    trials = [
+    finished = [
         FinishedRun(name, 0.4, seed, read_past_run(write_run(tmp_path / f"{name}{seed}", {"a": (found - seed, 0.4)})))
         for name, found in N_FOUND.items()
         for seed in range(2)
     ]
-    default, teacher, reconstruction = rows_of(trials)
+    default, teacher, reconstruction = rows_of(finished)
     assert (default["without"], default["default_leads_by"]) == ("", "-")
     assert (teacher["without"], teacher["instead"]) == ("teacher", "distill=0")
     assert teacher["default_leads_by"] == pytest.approx(-2 / 60)

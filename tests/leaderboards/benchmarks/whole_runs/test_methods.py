@@ -25,22 +25,22 @@ N_FOUND = {"informed": [30, 44, 46], "random": [10, 20, 30], "tpe": [20, 30, 38]
 
 def runs_of(tmp_path: Path, found: dict[str, list[int]], *, seeds: int = 2) -> list[FinishedRun]:
     """Return runs of three candidates each at equal cost, all of them rows, at 60 % of the MACs."""
-    trials = []
+    finished = []
     for strategy, scores in found.items():
         for seed in range(seeds):
             rows = {f"{strategy}{place}": (score - seed, 0.6) for place, score in enumerate(scores)}
             folder = tmp_path / f"{strategy}-60-seed{seed}"
             run = read_past_run(write_run(folder, rows, strategy=strategy, seed=seed))
-            trials.append(FinishedRun(strategy, 0.6, seed, run))
-    return trials
+            finished.append(FinishedRun(strategy, 0.6, seed, run))
+    return finished
 
 
 def test_the_default_is_held_against_the_best_other_strategy(tmp_path: Path) -> None:
     """The rival is tpe, which ends where the default is after 2 of its 3 evaluations: at equal cost only mAP counts."""
-    trials = runs_of(tmp_path, N_FOUND)
-    (field,) = fields_of(trials)
+    finished = runs_of(tmp_path, N_FOUND)
+    (field,) = fields_of(finished)
     assert field.rival == "tpe"
-    assert worst_share(trials) == pytest.approx(2 / 3)
+    assert worst_share(finished) == pytest.approx(2 / 3)
     assert worst_share(runs_of(tmp_path / "b", {**N_FOUND, "tpe": [47, 48, 49]})) == NEVER
 
 
