@@ -10,7 +10,8 @@ from evaluators.result import Result, Status
 from leaderboards.recipes.parts import Parts
 from leaderboards.recipes.recipe import Recipe
 from leaderboards.runs.problem import Problem
-from leaderboards.runs.run import _identity, _settle, check_folder, known_results, missing_images, pick_front
+from leaderboards.runs.run import _identity, _settle, check_folder, known_results, missing_images, pick_front, run
+from leaderboards.watcher import Watcher
 from search.journal import Journal
 from search.pareto import is_front, losses
 from spaces.candidate import Candidate
@@ -132,3 +133,21 @@ def test_pretrained_files_make_a_run_by_their_content_and_a_missing_one_writes_n
         weights.write_bytes(content)
         identities.append(_identity(own, problem.inputs))
     assert identities[0] == identities[1] != identities[2]
+
+
+class Stopping(Watcher):
+    """Stops a run at its first event."""
+
+    def stage(self, text: str, /) -> None:
+        raise KeyboardInterrupt(text)
+
+
+@pytest.mark.ray
+def test_at_the_first_event_the_folder_is_a_run_already_so_what_a_tracker_writes_there_is_in_nobodys_way(
+    parts: Parts, problem: Problem, tmp_path: Path
+) -> None:
+    mine = replace(parts, place=replace(parts.place, folder=tmp_path / "mine", workers=1))
+    with pytest.raises(KeyboardInterrupt):
+        run(mine, problem, [Stopping()])
+    (mine.place.folder / "tensorboard").mkdir()
+    check_folder(mine, problem.inputs)

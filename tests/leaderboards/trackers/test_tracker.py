@@ -13,10 +13,10 @@ from tests.leaderboards.trackers.play import board, facts
 
 
 class Opened(Watcher):
-    """Says in which thread, for which run and in what environment it was opened."""
+    """Says for which run, in which thread and in what environment it was opened."""
 
     def __init__(self, run: RunFacts, told: list[object]) -> None:
-        told += [run, run.folder.is_dir(), threading.current_thread().name, os.environ["OF_TRACKER"]]
+        told += [run, threading.current_thread().name, os.environ["OF_TRACKER"]]
 
 
 @pytest.fixture
@@ -33,11 +33,11 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     return heard
 
 
-def test_a_tracker_is_opened_in_its_own_thread_with_the_folder_there(told: list[object], tmp_path: Path) -> None:
-    run, said = facts(tmp_path / "runs" / "mine"), list[str]()
+def test_a_tracker_is_opened_in_its_own_thread_and_environment(told: list[object], tmp_path: Path) -> None:
+    run, said = facts(tmp_path), list[str]()
     for watcher in follow(["own"], run, say=said.append):
         watcher.on_end(board())
-    assert told == [run, True, "track=own", "quiet"]
+    assert told == [run, "track=own", "quiet"]
     assert said == []
 
 
