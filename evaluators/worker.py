@@ -28,9 +28,7 @@ from spaces.networks.compute_dtype import ComputeDtype
 from spaces.recovery.recovery import Recovery
 from spaces.study import Study
 
-N_BUILDERS = (
-    8  # that a worker keeps, one for each base: each holds its calibration images and what its parent makes of them
-)
+N_BUILDERS = 8  # that a worker keeps, one for each base, with its calibration images and what its parent makes of them
 
 
 @dataclass(frozen=True, eq=False)

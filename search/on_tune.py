@@ -13,8 +13,6 @@ from ray.tune.progress_reporter import TrialProgressCallback
 from search.on_ray import text_of
 
 Report = Callable[[Mapping[str, float]], None]
-
-
 Task = Callable[[str, Report], None]
 
 

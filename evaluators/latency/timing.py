@@ -48,6 +48,28 @@ class Latency:
     cpus: tuple[int, ...]
 
 
+def measure_latency(model: Path | bytes, *, threads: int, max_seconds: float = 2.0) -> Latency:
+    """Return how long one image takes in an ONNX file or its content, which has one input of static shape.
+
+    Raises:
+        BadInput: the file is missing, is not a model, or has an input of unknown size.
+    """
+    return measure_call(lambda: open_call(model, threads=threads), threads=threads, max_seconds=max_seconds)
+
+
+def measure_call(make: Callable[[], Callable[[], object]], /, *, threads: int, max_seconds: float = 2.0) -> Latency:
+    """Return how long the call takes that `make` returns.
+
+    Runs are timed until the 95 % interval of their median is within 3 % of it or `max_seconds` have passed, and
+    at least 30 times; no other process of ours times anything on this machine meanwhile.
+
+    Args:
+        make: opens what is called; the threads that it starts are kept in place too.
+    """
+    with alone_and_pinned(threads) as cpus:
+        return time_calls(make(), threads=threads, cpus=cpus, max_seconds=max_seconds)
+
+
 def time_calls(
     call: Callable[[], object], /, *, threads: int, cpus: tuple[int, ...] = (), max_seconds: float
 ) -> Latency:
@@ -121,25 +143,3 @@ def _is_settled(*clocks: Sequence[float]) -> bool:
         if (high - low) / 2 > PRECISION * float(np.median(times)):
             return False
     return True
-
-
-def measure_latency(model: Path | bytes, *, threads: int, max_seconds: float = 2.0) -> Latency:
-    """Return how long one image takes in an ONNX file or its content, which has one input of static shape.
-
-    Raises:
-        BadInput: the file is missing, is not a model, or has an input of unknown size.
-    """
-    return measure_call(lambda: open_call(model, threads=threads), threads=threads, max_seconds=max_seconds)
-
-
-def measure_call(make: Callable[[], Callable[[], object]], /, *, threads: int, max_seconds: float = 2.0) -> Latency:
-    """Return how long the call takes that `make` returns.
-
-    Runs are timed until the 95 % interval of their median is within 3 % of it or `max_seconds` have passed, and
-    at least 30 times; no other process of ours times anything on this machine meanwhile.
-
-    Args:
-        make: opens what is called; the threads that it starts are kept in place too.
-    """
-    with alone_and_pinned(threads) as cpus:
-        return time_calls(make(), threads=threads, cpus=cpus, max_seconds=max_seconds)

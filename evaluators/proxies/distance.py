@@ -20,8 +20,6 @@ from spaces.networks.compute_dtype import ComputeDtype
 from spaces.recovery.recovery import Recovery
 
 Raw = Mapping[str, Tensor]  # "boxes", "scores", and "feats", a list of what the head reads at each stride
-
-
 SUFFIXES = {Recovery.ONE_SHOT: "one_shot", Recovery.RECONSTRUCT: "sequential"}
 
 

@@ -13,8 +13,6 @@ from typing import Self
 from spaces.errors import BadInput
 
 SAME = "same"
-
-
 _NAME = re.compile(
     r"(?P<backbone>[a-z][a-z0-9_]*)(-(?P<dropped>[1-9]\d*))?(@(?P<imgsz>[1-9]\d*))?(\+s(?P<stage>[1-9]\d*))?"
 )

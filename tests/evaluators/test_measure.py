@@ -16,8 +16,6 @@ from tests.spaces.untrained import detector
 
 SPACE = Space(chain_graph(), align=1)
 SMALL = SPACE.encode(SPACE.decode(SPACE.parent) // 2)
-
-
 BUILDER = Builder(  # without scores it cannot build anything, and need not before an evaluator asks for a network
     detector("yolov8n", n_classes=2),
     chain_graph(),

@@ -4,8 +4,6 @@ from leaderboards.benchmarks.cuts.cutting import cutting
 from leaderboards.benchmarks.cuts.networks import NETWORKS
 
 LEAST_BLOCKS = 15  # YOLOv3-tiny, the plainest, has so many convolutions that no output needs whole
-
-
 SLOW = ("yolov9t", "yolov10n", "yolo12n", "yolo26n")  # half a minute to two each
 TRACED = ("yolov5n", "yolov8n", "yolo11n")  # spaces/channels/test_trace.py cuts each of their blocks
 NANO = [name for name in NETWORKS if not name.endswith("s")]
