@@ -43,11 +43,10 @@ def finish_rows(
     watcher: Watcher,
 ) -> None:
     """Fine-tune, export and measure every row that has no entry yet, the parent among them."""
-    known = {str(record["id"]) for record in journal.records("entry")}
+    known = {record["id"] for record in journal.records("entry")}
     scored = {PARENT: None, **{result.candidate.id: result for result in front}}
     candidates = {row: problem.space.parent if result is None else result.candidate for row, result in scored.items()}
-    missing = [row for row in scored if row not in known]
-    if not missing:
+    if not (missing := [row for row in scored if row not in known]):
         return
     own = finetune_recipe(tuning, n_classes=len(problem.inputs.dataset.names))
     ledger = Ledger()
@@ -68,8 +67,8 @@ def finish_rows(
     )
     watcher.stage("timing the rows, one at a time")
     for row in missing:
-        imgsz = problem.bases[candidates[row].base].imgsz
-        made = _Made(row, candidates[row], errors[row], imgsz, finishing.folder / row)
+        candidate = candidates[row]
+        made = _Made(row, candidate, errors[row], problem.bases[candidate.base].imgsz, finishing.folder / row)
         entry = _entry(made, ranking, problem.inputs.dataset.val[0], scored=scored[row])
         journal.append("entry", entry.to_json())
         watcher.on_entry(entry)

@@ -4,45 +4,34 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from ultralytics.nn.tasks import DetectionModel
 
-from evaluators.accuracy.average_precision import tally
-from evaluators.accuracy.detection import CocoMap, coco_map, detections, predict
-from evaluators.accuracy.layer_noise import unrounded, worst_layers
-from evaluators.accuracy.resampled_map import save_tally
+from evaluators.accuracy.detection import coco_map, predict
 from evaluators.data.dataset import Sample
-from evaluators.data.images import Images, load_images
+from evaluators.data.images import load_images
 from evaluators.runtimes.by_name import DEFAULT
-from evaluators.runtimes.precision import Precision
 from evaluators.runtimes.runtime import Exported, Runtime, load_runtime
 from evaluators.worker import Studied, Supernets
 from leaderboards.entry import PARENT
-from leaderboards.files.export import compare, opens_in_ultralytics, save_pt
-from leaderboards.run_folder import TALLY
+from leaderboards.files.export import opens_in_ultralytics, save_pt
 from leaderboards.tuning.best_between import ENDS, SHARES, best_between
-from leaderboards.tuning.detection import measure_detection, parent_threshold
+from leaderboards.tuning.detection import parent_threshold
 from leaderboards.tuning.finetune import FinetuneRecipe, finetune
 from leaderboards.tuning.halving import Spent
+from leaderboards.tuning.row_quality import measure_row, size_of, sparsity
 from leaderboards.tuning.rungs import RUNGS, load_rung
 from spaces.bits.layer_bits import from_picks
-from spaces.bits.quantized import bits_mean, plain, quantized_layers
+from spaces.bits.quantized import plain
 from spaces.candidate import Candidate
 from spaces.cutting.mask import mask_of
-from spaces.cutting.masks import bytes_saved, share_of_zeros
 from spaces.detectors.detector import save_detector
 from spaces.files import write_atomic
 
 MEASURED = "measured.json"
-N_COMPARED = 4
-EXACT = 1e-3  # of the largest output: nearer than that a file finds what the network does
-N_LISTENED = 16  # images that layers are compared on
 THRESHOLD = "threshold.json"
 STAGES = ("finetune.pt", "qat.pt")  # the checkpoints of a row that is not finished
 
@@ -103,9 +92,9 @@ def finish_row(
     runtimes = [load_runtime(name) for name in finishing.runtimes]
     written = _write_files(model, folder, runtimes, candidate=candidate, studied=studied)
     val, costs = load_images(finishing.val, imgsz=studied.base.imgsz), studied.base.costs(candidate)
-    measured = _measure(model, folder, val, written, device=finishing.device, threshold=threshold)
+    measured = measure_row(model, folder, val, written, device=finishing.device, threshold=threshold)
     measured |= {"gflops": 2 * costs["macs_g"], "bops_g": costs.get("bops_g")}
-    measured |= _sparsity(model, size_of(folder / written[0][1].file)) if mask_of(candidate) else {}
+    measured |= sparsity(model, size_of(folder / written[0][1].file)) if mask_of(candidate) else {}
     spent = finishing.spent.get(row, Spent(0, finishing.recipe.epochs, 0.0))
     measured |= kept
     measured["epochs"] = spent.epochs
@@ -203,104 +192,3 @@ def _write_files(
         for runtime in runtimes
         for exported in runtime.export(model, folder, imgsz=imgsz, calibration=calibration)
     ]
-
-
-@dataclass(frozen=True, eq=False)
-class _Files:
-    """What measures the files of one row.
-
-    Attributes:
-        threshold: the parent's.
-        quality: of the row's own network.
-    """
-
-    model: DetectionModel
-    folder: Path
-    val: Images
-    threshold: float
-    quality: CocoMap
-
-    def measured(self, written: Sequence[tuple[Runtime, Exported]]) -> list[dict[str, object]]:
-        """Return what is measured of the deployed files, latency apart, the one that the row stands for first.
-
-        The exact file of a network of few bits holds its rounded weights and not its bits, so it is none of them.
-        """
-        has_bits = bool(quantized_layers(self.model))
-        errors = {
-            runtime.name: self._error(runtime, exported)
-            for runtime, exported in written
-            if exported.precision is Precision.FP32
-        }
-        return [
-            self._file(runtime, exported, error=errors.get(runtime.name))
-            for runtime, exported in written
-            if not (has_bits and exported.precision is Precision.FP32)
-        ]
-
-    def detection(self, found: Sequence[NDArray[np.float32]], quality: CocoMap) -> dict[str, object]:
-        """Return what mAP does not tell of what one file has `found`."""
-        return asdict(measure_detection(found, self.val, quality, names=self.model.names, threshold=self.threshold))
-
-    def _error(self, runtime: Runtime, exported: Exported) -> float:
-        file = runtime.open(self.folder / exported.file, threads=1)
-        return compare(plain(self.model), file, next(self.val.batches(N_COMPARED)).numpy())
-
-    def _file(self, runtime: Runtime, exported: Exported, *, error: float | None) -> dict[str, object]:
-        path = self.folder / exported.file
-        facts = {
-            "runtime": runtime.name,
-            "precision": exported.precision.value,
-            "file": exported.file,
-            "size_mb": size_of(path) / 1e6,
-            "error": error if exported.precision is Precision.FP32 or exported.execution else None,
-            "execution": exported.execution,
-        }
-        if exported.precision is Precision.FP32 and error is not None and error <= EXACT:
-            return {**facts, "map50_95": self.quality.map50_95}  # the network's own, to float precision
-        network = runtime.open(path, threads=torch.get_num_threads())
-        found = [boxes for part in self.val.parts(16) for boxes in detections(network(part.tensor()), part)]
-        quality = coco_map(found, self.val)
-        return {**facts, "map50_95": quality.map50_95, "detection": self.detection(found, quality)}
-
-
-def size_of(path: Path, /) -> int:
-    """Return the bytes of a file, or of all files of a folder that counts as one."""
-    return path.stat().st_size if path.is_file() else sum(part.stat().st_size for part in path.rglob("*"))
-
-
-def _measure(
-    model: DetectionModel,
-    folder: Path,
-    val: Images,
-    written: Sequence[tuple[Runtime, Exported]],
-    *,
-    device: str,
-    threshold: float,
-) -> dict[str, object]:
-    """Return what is measured of a row, latency apart; `threshold` is the parent's."""
-    found = predict(model.to(device), val)
-    model.cpu()
-    save_tally(tally(found, val), folder / TALLY)
-    quality = coco_map(found, val)
-    files = _Files(model, folder, val, threshold, quality)
-    return {
-        "map50_95": quality.map50_95,
-        "map50": quality.map50,
-        "params_m": sum(parameter.numel() for parameter in plain(model).parameters()) / 1e6,
-        "bits_mean": bits_mean(model),
-        "detection": files.detection(found, quality),
-        "files": files.measured(written),
-        "worst_layers": _worst_layers(model, val),
-    }
-
-
-def _worst_layers(model: DetectionModel, val: Images) -> dict[str, float] | None:
-    """Return the signal-to-noise ratio in dB of the layers whose bits cost the most; None where none has few bits."""
-    if not quantized_layers(model):
-        return None
-    return worst_layers(model, unrounded(model), next(val.parts(N_LISTENED)))
-
-
-def _sparsity(model: DetectionModel, size: int) -> dict[str, float]:
-    """Return what the zeros of a masked network are, and would be, worth; its exact file has `size` bytes."""
-    return {"zeros": share_of_zeros(model), "sparse_size_mb": (size - bytes_saved(model)) / 1e6}

@@ -26,9 +26,8 @@ from spaces.recovery.calibration import calibrate_bn_
 
 N_IMAGES = 64  # that the variance of the parent's channels is taken from
 LR = 3e-3  # from scratch: after 256 steps of ghostnet on digits the loss is 4.3 where 1e-3 leaves 5.0
-TUNING_LR = (
-    3e-3  # of the fine-tuning after it, far from its end: .53 on hold-out where 1e-3 leaves .40 (docs/results.md)
-)
+TUNING_LR = 3e-3
+"""Of the fine-tuning after it, far from its end: .53 on hold-out where 1e-3 leaves .40 (docs/results.md)."""
 FLOOR = 0.01  # of the mean variance of a level: a channel that is nearly dead must not outweigh the others
 BATCH = 8
 N_STATISTICS = 256  # images; the moving average of a young P5 leaves an error of 4.3 where 0.9 is there to be had

@@ -27,9 +27,8 @@ SHARES = (0.3, 0.4, 0.5, 0.7, 0.9)
 N_DRAWS = 4000
 N_REJECTED = 400_000  # proposals of the peer at most
 N_COMPARED = 300  # accepted proposals below which spreads are not compared (0 in the table)
-NOT_NARROWER = (
-    0.95  # the spread of 4,000 draws is itself known to about 1 %, that of 300 to 4 %; this is the least of up to 137
-)
+NOT_NARROWER = 0.95
+"""The spread of 4,000 draws is itself known to about 1 %, that of 300 to 4 %; this is the least of up to 137."""
 N_COUNTED = 4
 N_COSTED, CHUNK = 102_400, 4096  # candidates; in chunks that stay in the cache
 COSTED_A_SECOND = 100_000
