@@ -21,7 +21,7 @@ COLUMNS = (
     "within_budget", "meets_as", "map_loss", "macs_kept", "onnx_error", "int8_latency_p95_ms", "proxy_name", "epochs",
     "seconds", "error", "latency_low_ms", "latency_high_ms", "preprocess_ms", "network_ms", "postprocess_ms",
     "sentinel_ms", *DETECTION, "worst_layers", "zeros", "sparse_size_mb",
-    "tuned_share", "qat_share",
+    "tuned_share", "qat_share", "beaten_by",
 )  # fmt: skip
 _OF_ROW = ("map50_95", "map50", "gflops", "params_m", "bits_mean", "preprocess_ms", "postprocess_ms", "sentinel_ms",
            "zeros", "sparse_size_mb", "tuned_share", "qat_share")  # fmt: skip

@@ -14,6 +14,7 @@ from spaces.candidate import Candidate
 from spaces.errors import BadInput
 
 PARENT = "parent"
+REFERENCE = "reference"  # the strategy of a row that no search has found
 INT8_BITS = 8
 
 

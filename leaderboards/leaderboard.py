@@ -17,7 +17,7 @@ from evaluators.metric import Metric
 from evaluators.proxies.by_name import METRICS
 from leaderboards.choice import Choice, choices, choose
 from leaderboards.columns import all_columns, called, detection, numbers
-from leaderboards.entry import PARENT, Entry
+from leaderboards.entry import PARENT, REFERENCE, Entry
 from leaderboards.wording import one_line
 from search.pareto import is_front
 from spaces.errors import BadInput
@@ -64,17 +64,28 @@ class Leaderboard:
         """The candidates: those within the limits first, then by mAP descending, failed ones last; ties: fewer MACs."""
         return tuple(sorted((entry for entry in self.entries if entry is not self.parent), key=self._place))
 
+    @property
+    def references(self) -> tuple[Entry, ...]:
+        """The measured rows that no search has found: what the others must beat."""
+        return tuple(entry for entry in self.rows if entry.strategy == REFERENCE and entry.quality is not None)
+
     def front(self) -> frozenset[str]:
         """The ids of the entries, the parent among them, that no other one dominates.
 
         Compared are the mAP of the fp32 file (of a row with bits, of its INT8 file), its GFLOPs, and each limited cost.
         """
         measured = [entry for entry in self.entries if entry.quality is not None]
-        costs = ["gflops", *sorted(set(self.limits) - {"gflops", "macs_g"})]
-        files = [choices(entry)[0] for entry in measured]
-        losses = [[-choice.map50_95, *(choice.readings[cost] for cost in costs)] for choice in files]
-        flags = is_front(np.array(losses, np.float64).reshape(len(measured), 1 + len(costs)))
+        if not measured:
+            return frozenset()
+        flags = is_front(np.array([self._losses(entry) for entry in measured], np.float64))
         return frozenset(entry.id for entry, flag in zip(measured, flags, strict=True) if flag)
+
+    def beaten_by(self, entry: Entry, /) -> str:
+        """Return the id of a reference that dominates `entry`, compared as on the front; nothing if none does."""
+        if entry.quality is None:
+            return ""
+        own = self._losses(entry)
+        return next((other.id for other in self.references if _dominates(self._losses(other), own)), "")
 
     def choice(self, entry: Entry) -> Choice | None:
         """Return the file of `entry` that meets the limits, the one that it stands for first; None if none does."""
@@ -92,6 +103,12 @@ class Leaderboard:
         frame = self.frame().map(guarded)
         write_atomic(path, frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
 
+    def _losses(self, entry: Entry) -> list[float]:
+        """Return minus the mAP and each cost of the file that a measured entry stands for."""
+        costs = ["gflops", *sorted(set(self.limits) - {"gflops", "macs_g"})]
+        choice = choices(entry)[0]
+        return [-choice.map50_95, *(choice.readings[cost] for cost in costs)]
+
     def _place(self, entry: Entry) -> tuple[int, float, float, str]:
         if entry.quality is None:
             return (2, 0.0, 0.0, entry.id)
@@ -106,11 +123,17 @@ class Leaderboard:
         record: dict[str, object] = {name: getattr(entry, name) for name in named}
         record |= {"base": entry.candidate.base, "status": entry.status.value, "error": one_line(entry.error)}
         record |= {"within_budget": choice is not None, "meets_as": "" if choice is None else called(choice.file)}
+        record["beaten_by"] = self.beaten_by(entry)
         if quality is not None:
             record |= {**numbers(quality), **detection(quality, parent)}
         if quality is not None and parent is not None:
             record |= {"map_loss": parent.map50_95 - quality.map50_95, "macs_kept": quality.gflops / parent.gflops}
         return record
+
+
+def _dominates(first: Sequence[float], second: Sequence[float]) -> bool:
+    """Return whether `first` loses nowhere more than `second`, and somewhere less."""
+    return list(first) != list(second) and all(mine <= other for mine, other in zip(first, second, strict=True))
 
 
 def guarded(cell: object) -> object:

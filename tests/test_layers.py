@@ -20,9 +20,9 @@ ROOMS = {  # what stands in each folder, from the bottom up: a room imports thos
     "leaderboards": "environment run_path wording detection_metrics earlier_rows entry choice columns leaderboard "
     "watcher trackers recipes run_folder select files reports tuning runs benchmarks verbs",
     "leaderboards/recipes": "strategy_keys ranking_keys bit_keys tuning_keys parts keys recipe demands limits reading",
-    "leaderboards/runs": "bases executors clock progress problem inputs strategies fidelities rows profile prepare "
-    "studies methods run",
-    "leaderboards/reports": "resampling chart_style table detection_table agreement charts render findings card report "
+    "leaderboards/runs": "bases executors clock progress problem inputs strategies fidelities references rows profile "
+    "prepare studies methods run",
+    "leaderboards/reports": "resampling chart_style table detection_table agreement charts findings render card report "
     "across publish",
     "leaderboards/benchmarks": "record by_name arguments cuts ranking bits speed whole_runs running",
     "leaderboards/verbs": "verb checks help by_name bench export keys_page profile report search select",

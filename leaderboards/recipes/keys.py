@@ -127,6 +127,8 @@ class Keys(BaseModel):
     """How many candidates are ranked."""
     front: int = Field(4, ge=1, le=1000)
     """How many of them are fine-tuned and become rows."""
+    references: bool = True
+    """Whether the whole network, fed an image small enough for the limits, is a row too: what a search must beat."""
     finetune_epochs: int = Field(10, ge=0, le=10_000)
     """Epochs of fine-tuning for each row; 0 trains nothing."""
     epoch_budget: Annotated[int | None, AfterValidator(check_epoch_budget)] = Field(None, ge=1, le=1_000_000)

@@ -120,6 +120,7 @@ class Ranking:
     Attributes:
         strategy: the name of a strategy or of a method.
         fixed: the candidates of a control.
+        has_references: whether the whole network at a smaller image size is a row too.
     """
 
     strategy: str
@@ -129,6 +130,7 @@ class Ranking:
     front: int
     seed: int
     fixed: tuple[Candidate, ...]
+    has_references: bool = True
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,9 @@ class Recipe(Keys):
         if self.strategy in STRATEGIES and STRATEGIES[self.strategy].is_control:
             fixed = (Candidate(SAME, (mask_of_keys(self.granularity, self.sparsity_percent).pick,)),)
         ladder = read_fidelities(self.ladder)
-        return Ranking(self.strategy, self.proxy, ladder, self.candidates, self.front, self.seed, fixed)
+        return Ranking(
+            self.strategy, self.proxy, ladder, self.candidates, self.front, self.seed, fixed, self.references
+        )
 
     def _rounds(self) -> Rounds:
         method = METHODS.get(self.strategy)

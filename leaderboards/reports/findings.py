@@ -50,8 +50,27 @@ def headline(board: Leaderboard) -> str:
     share = f"{percent(choice.map50_95 / parent.map50_95)} of " if parent.map50_95 > 0 else "beside "
     return (
         f"{text}, {share}the parent's {parent.map50_95:.3f}, with {percent(kept)} of its MACs and "
-        f"{_speed(parent.own.latency_ms / choice.readings['latency_ms'])}."
+        f"{_speed(parent.own.latency_ms / choice.readings['latency_ms'])}.{_beside_reference(board, choice)}"
     )
+
+
+def _beside_reference(board: Leaderboard, choice: Choice) -> str:
+    """Return what the best reference within the limits has, the alternative to `choice`; nothing without one."""
+    known = [found for entry in board.references if (found := board.choice(entry))]
+    if not known or choice.entry in board.references:
+        return ""
+    best_known = max(known, key=lambda found: found.map50_95)
+    return f" The whole network fed {best_known.entry.imgsz} px has {best_known.map50_95:.3f}."
+
+
+def reference_sentences(board: Leaderboard) -> list[str]:
+    """Return for each reference what it is, and which rows it beats in mAP and in every cost that counts."""
+    told = []
+    for entry in board.references:
+        beaten = [one_line(row.id) for row in board.rows if board.beaten_by(row) == entry.id]
+        worse = f"; it beats {', '.join(beaten)}" if beaten else ""
+        told.append(f"{one_line(entry.id)} is the whole network fed {entry.imgsz} px{worse}.")
+    return told
 
 
 def tiles(board: Leaderboard) -> list[Tile]:

@@ -16,6 +16,7 @@ from leaderboards.reports.detection_table import (
     detection_rows,
     layer_sentences,
 )
+from leaderboards.reports.findings import reference_sentences
 from leaderboards.reports.table import Row, Table, tabulate
 from leaderboards.wording import one_line
 from spaces.files import write_atomic
@@ -73,16 +74,17 @@ def write_markdown(board: Leaderboard, path: Path) -> None:
 
 
 def legend(board: Leaderboard) -> str:
-    """Return what the marks mean and which limits hold."""
+    """Return what the marks mean, which limits hold, and what the rows are that no search has found."""
     limits = " and ".join(f"{name} <= {limit:g}" for name, limit in board.limits.items())
-    return f"* on the Pareto front. {f'Budget: {limits}.' if limits else 'No budget was set.'}"
+    marks = f"* on the Pareto front. {f'Budget: {limits}.' if limits else 'No budget was set.'}"
+    return " ".join([marks, *reference_sentences(board)])
 
 
 def _rich_table(table: Table) -> RichTable:
     is_plain = all(row.base == table.rows[0].base for row in table.rows)
     rich_table = RichTable(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
     rich_table.add_column("#", justify="right", no_wrap=True)
-    rich_table.add_column("id", no_wrap=True, overflow="crop", max_width=10)
+    rich_table.add_column("id", no_wrap=True, overflow="crop", max_width=11)
     if not is_plain:
         rich_table.add_column("base", no_wrap=True, overflow="crop", max_width=12)
     for title, unit in table.headings:

@@ -67,6 +67,7 @@ def render_report(
         table=tabulate(board, is_brief=False),
         detection=detection_table.detection_rows(board),
         detection_headings=detection_table.HEADINGS,
+        reference_sentences=findings.reference_sentences(board),
         detection_legends={"table": detection_table.DETECTION_LEGEND, "layers": detection_table.LAYERS_LEGEND},
         layers=detection_table.layer_sentences(board),
         tiles=findings.tiles(board),

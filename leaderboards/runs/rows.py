@@ -14,9 +14,10 @@ from evaluators.latency.timing import measure_call
 from evaluators.result import Result, Status
 from evaluators.runtimes.runtime import load_runtime
 from evaluators.worker import Supernets
-from leaderboards.entry import PARENT, Entry, Quality
+from leaderboards.entry import PARENT, REFERENCE, Entry, Quality
 from leaderboards.recipes.parts import Place, Ranking, Tuning
 from leaderboards.runs.problem import Inputs, Problem
+from leaderboards.runs.references import smaller_image
 from leaderboards.runs.strategies import objectives
 from leaderboards.tuning.finetune import FinetuneRecipe, finetune_recipe
 from leaderboards.tuning.finishing import MEASURED, Finishing, finish_row
@@ -42,23 +43,23 @@ def finish_rows(
     journal: Journal,
     watcher: Watcher,
 ) -> None:
-    """Fine-tune, export and measure every row that has no entry yet, the parent among them."""
+    """Fine-tune, export and measure every row that has no entry yet, the parent, which is not trained, last."""
+    scored = {result.candidate.id: result for result in front}
+    candidates = {PARENT: problem.space.parent, **{row: result.candidate for row, result in scored.items()}}
+    if ranking.has_references and (found := smaller_image(problem, supernets.same, seed=ranking.seed)):
+        candidates |= {found.row: found.candidate}
+        supernets = replace(supernets, bases={found.candidate.base: found.studied, **supernets.bases})
     known = {record["id"] for record in journal.records("entry")}
-    scored = {PARENT: None, **{result.candidate.id: result for result in front}}
-    candidates = {row: problem.space.parent if result is None else result.candidate for row, result in scored.items()}
-    if not (missing := [row for row in scored if row not in known]):
+    if not (missing := {row: candidate for row, candidate in candidates.items() if row not in known}):
         return
-    own = finetune_recipe(tuning, n_classes=len(problem.inputs.dataset.names))
-    ledger = Ledger()
-    if tuning.epoch_budget is not None:
-        halving = Halving(problem.inputs.holdout, supernets, place, own, objectives(ranking.proxy, problem)[1:])
-        ledger = spend_epochs(tuning.epoch_budget, front, halving, journal=journal, watcher=watcher)
-    is_tuned_here = tuning.epochs and tuning.epoch_budget is None
-    watcher.stage(f"{'fine-tuning and ' if is_tuned_here else ''}exporting {len(missing)} rows")
+    own, ledger = _spend(
+        front, problem, supernets, place=place, ranking=ranking, tuning=tuning, journal=journal, watcher=watcher
+    )
+    told = "fine-tuning and " if tuning.epochs and tuning.epoch_budget is None else ""
+    watcher.stage(f"{told}exporting {len(missing)} rows")
     finishing = _finishing(own, tuning, place, problem.inputs, spent=ledger.spent)
     errors = dict(ledger.errors) | run_trials(
         partial(finish_row, supernets, finishing, candidates),
-        # the parent needs no fine-tuning: it fills the last gap
         sorted((row for row in missing if row not in ledger.errors), key=lambda row: row == PARENT),
         workers=place.workers,
         storage=place.folder.resolve(),
@@ -66,12 +67,32 @@ def finish_rows(
         gpus=place.gpus_a_worker,
     )
     watcher.stage("timing the rows, one at a time")
-    for row in missing:
-        candidate = candidates[row]
-        made = _Made(row, candidate, errors[row], problem.bases[candidate.base].imgsz, finishing.folder / row)
-        entry = _entry(made, ranking, problem.inputs.dataset.val[0], scored=scored[row])
+    for row, candidate in missing.items():
+        made = _Made(row, candidate, errors[row], supernets.of(candidate).base.imgsz, finishing.folder / row)
+        entry = _entry(made, ranking, problem.inputs.dataset.val[0], scored=scored.get(row))
         journal.append("entry", entry.to_json())
         watcher.on_entry(entry)
+
+
+def _spend(
+    front: Sequence[Result],
+    problem: Problem,
+    supernets: Supernets,
+    /,
+    *,
+    place: Place,
+    ranking: Ranking,
+    tuning: Tuning,
+    journal: Journal,
+    watcher: Watcher,
+) -> tuple[FinetuneRecipe, Ledger]:
+    """Return how rows are fine-tuned, and what has come of an epoch budget; what is no part of it has a row's share."""
+    own = finetune_recipe(tuning, n_classes=len(problem.inputs.dataset.names))
+    if tuning.epoch_budget is None:
+        return own, Ledger()
+    halving = Halving(problem.inputs.holdout, supernets, place, own, objectives(ranking.proxy, problem)[1:])
+    ledger = spend_epochs(tuning.epoch_budget, front, halving, journal=journal, watcher=watcher)
+    return replace(own, epochs=max(tuning.epoch_budget // len(front), 1)), ledger
 
 
 def _finishing(
@@ -110,7 +131,7 @@ def _entry(made: _Made, ranking: Ranking, typical: Sample, /, *, scored: Result 
     return Entry(
         id=made.row,
         candidate=made.candidate,
-        strategy=PARENT if made.row == PARENT else ranking.strategy,
+        strategy=ranking.strategy if scored else PARENT if made.row == PARENT else REFERENCE,
         status=Status.FAILED if quality is None else Status.DONE,
         proxy=None if scored is None else scored.readings[ranking.proxy],
         proxy_name=ranking.proxy,

@@ -25,7 +25,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "What is given": ("weights", "data", "imgsz", "config", "out", "seed"),
     "Limits": (*LIMITS, "device_file", "allow_foreign_device"),
     "What is searched": (
-        "strategy", "candidates", "front", "proxy", "ladder", "search_images", "precision",
+        "strategy", "candidates", "front", "references", "proxy", "ladder", "search_images", "precision",
     ),
     "How networks are cut": ("importance", "recovery", "calibration_images", "keep_min", "align"),
     "Across networks": (

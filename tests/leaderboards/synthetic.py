@@ -8,7 +8,7 @@ import numpy as np
 from evaluators.result import Result, Status
 from evaluators.runtimes.by_name import DEFAULT
 from evaluators.runtimes.precision import Precision
-from leaderboards.entry import PARENT, DeployedFile, Entry, Quality
+from leaderboards.entry import PARENT, REFERENCE, DeployedFile, Entry, Quality
 from leaderboards.leaderboard import Leaderboard
 from leaderboards.reports.report import Background, render_report
 from spaces.candidate import Candidate
@@ -100,6 +100,14 @@ def make_board() -> Leaderboard:
     broken = Candidate("same", ((BLOCKS[0][0], 8),))
     entries.append(make_entry(HOSTILE, None, candidate=broken, proxy=0.2))
     return Leaderboard(entries, LIMITS)
+
+
+def with_reference(board: Leaderboard, *, share: float, noise: float) -> Leaderboard:
+    """Return `board` with the whole network at 192 px as a row."""
+    reference = make_entry(
+        "parent@192", make_quality(share=share, noise=noise), candidate=Candidate("same@192", ()), proxy=None
+    )
+    return Leaderboard([*board.entries, replace(reference, strategy=REFERENCE, imgsz=192)], board.limits)
 
 
 def make_report() -> str:

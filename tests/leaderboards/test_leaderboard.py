@@ -13,7 +13,7 @@ from leaderboards.entry import PARENT, Entry, Quality
 from leaderboards.leaderboard import Leaderboard
 from spaces.candidate import Candidate
 from spaces.errors import BadInput
-from tests.leaderboards.synthetic import file_of, make_board, make_entry, make_quality, with_file
+from tests.leaderboards.synthetic import file_of, make_board, make_entry, make_quality, with_file, with_reference
 
 FACE = (
     "id", "base", "strategy", "status", "on_front", "map50_95", "map50", "proxy", "gflops", "params_m", "size_mb",
@@ -133,3 +133,14 @@ def test_a_failed_parent_still_gives_a_table() -> None:
     parent = replace(board.parent, quality=None, status=Status.FAILED, error="OutOfMemoryError: x")
     frame = Leaderboard([parent, *board.rows], {}).frame()
     assert frame["map_loss"].isna().all()
+
+
+def test_a_row_that_a_reference_dominates_says_so_and_no_other() -> None:
+    board = with_reference(make_board(), share=0.43, noise=0.006)  # better, cheaper, faster than that of 0.44
+    beaten = {row.id: row.quality.gflops for row in board.rows if row.quality and board.beaten_by(row)}
+    assert list(beaten.values()) == [pytest.approx(2 * 3.21 * 0.44)]
+    frame = board.frame()
+    assert set(frame["beaten_by"]) == {"", "parent@192"}
+    assert frame.set_index("id").loc[list(beaten), "beaten_by"].tolist() == ["parent@192"]
+    assert [entry.id for entry in board.references] == ["parent@192"]
+    assert make_board().references == ()

@@ -4,8 +4,15 @@ import numpy as np
 
 from evaluators.runtimes.precision import Precision
 from leaderboards.leaderboard import Leaderboard
-from leaderboards.reports.findings import agreement_sentence, headline, int8_sentence, search_sentence, tiles
-from tests.leaderboards.synthetic import file_of, make_board, make_results, with_file
+from leaderboards.reports.findings import (
+    agreement_sentence,
+    headline,
+    int8_sentence,
+    reference_sentences,
+    search_sentence,
+    tiles,
+)
+from tests.leaderboards.synthetic import file_of, make_board, make_results, with_file, with_reference
 from tests.leaderboards.test_leaderboard import board_of
 
 
@@ -68,3 +75,16 @@ def test_slower_int8_is_told() -> None:
     slow = replace(entry, quality=with_file(entry.quality, int8))
     text = int8_sentence(Leaderboard([board.parent, slow], {}))
     assert "to -0.013; the INT8 file is slower in 1 of 2 rows" in text
+
+
+def test_the_headline_compares_with_the_smaller_image_and_the_legend_tells_what_it_beats() -> None:
+    board = with_reference(make_board(), share=0.33, noise=-0.05)
+    score = board.references[0].quality
+    assert score is not None
+    assert headline(board).endswith(f" The whole network fed 192 px has {score.map50_95:.3f}.")
+    assert reference_sentences(board) == ["parent@192 is the whole network fed 192 px."]
+    better = with_reference(Leaderboard(make_board().entries, {"macs_g": 2.1}), share=0.33, noise=0.2)
+    assert headline(better).startswith("parent@192 (fp32) is the best model within the budget")
+    assert "192 px has" not in headline(better)
+    (sentence,) = reference_sentences(better)
+    assert sentence.count(",") == 4  # all five measured rows, of more MACs or as many, and of less mAP
