@@ -137,6 +137,7 @@ def test_a_run_with_an_epoch_budget_spends_no_more_and_its_rows_say_their_epochs
     with (whole / "leaderboard.csv").open(encoding="utf-8") as file:
         rows = {row["id"]: row for row in csv.DictReader(file)}
     assert rows.pop(PARENT)["epochs"] == "0"
+    assert rows.pop("parent@32")["epochs"] == "2"  # beside the budget: what a row has on average
     epochs = [int(row["epochs"]) for row in rows.values()]
     assert len(epochs) == 2
     assert min(epochs) >= 1
