@@ -13,6 +13,7 @@ from spaces.candidate import Candidate
 from spaces.channels.resize import resize
 
 STRIDE = 32
+OF_WEIGHTS = ("params_m", "size_mb")  # the same at any image size
 
 
 class Reference(NamedTuple):
@@ -32,9 +33,11 @@ def smaller_image(problem: Problem, same: Studied, /, *, seed: int) -> Reference
     Args:
         same: the user's own network. Nothing of it is cut, so what its own images told of it is told of smaller ones.
     """
-    if problem.has_bits or _meets(problem, problem.bases[SAME]):
+    own = problem.bases[SAME]
+    weights = {name: cost for name, cost in own.costs(own.space.parent).items() if name in OF_WEIGHTS}
+    if problem.has_bits or _meets(problem, own) or problem.budget.violations(weights):
         return None
-    base = next((base for base in _sizes(problem.bases[SAME]) if _meets(problem, base)), None)
+    base = next((base for base in _sizes(own) if _meets(problem, base)), None)
     if base is None:
         return None
     n_images = len(same.calibration)
