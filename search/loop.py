@@ -35,8 +35,8 @@ def search(
         NothingFeasible: the first 20 candidates all failed; the message has the first error.
     """
     results: list[Result] = []
-    for start in range(0, n_candidates, strategy.generation):
-        numbers = range(start, min(start + strategy.generation, n_candidates))
+    while len(results) < n_candidates:
+        numbers = range(len(results), min(len(results) + strategy.generation, n_candidates))
         jobs = [Job(number, strategy.ask(rng_for(seed, number))) for number in numbers]
         generation = measure_all(jobs, executor, journal, on_result=on_result)
         strategy.tell(generation)

@@ -43,8 +43,10 @@ class Strategy(Protocol):
     measured in any order by any number of workers and the next one is still the same.
     """
 
-    generation: int
-    """How many candidates are proposed between two calls of `tell`."""
+    @property
+    def generation(self) -> int:
+        """How many candidates are proposed before the next call of `tell`."""
+        ...
 
     def ask(self, rng: np.random.Generator, /) -> Candidate:
         """Return the next candidate; all chance comes from `rng`."""

@@ -1,7 +1,7 @@
 """What is found out about a parent once, before any candidate is built: which channels matter, and where to look."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 from torch import Tensor, nn
 
-from spaces.activations.covariance import covariances, sample_places
+from spaces.activations.covariance import count_places, covariances, move_places, sample_places
 from spaces.activations.fisher import fisher_information
 from spaces.bits.layer_bits import BitTable
 from spaces.bits.sensitivity import fisher
@@ -82,6 +82,17 @@ def study_parent(
         {name: channels.numpy() for name, channels in information.channels.items()},
         bit_losses,
     )
+
+
+def resize_study(study: Study, parent: nn.Module, /, *, before: int, after: int) -> Study:
+    """Return what `study`, of square images of `before` pixels, tells about `parent` at `after` pixels.
+
+    Which channels matter hardly depends on the size, so scores and losses stay, and places move with the image:
+    `bench image_sizes` tells what a study of each size's own would be worth.
+    """
+    was, now = (count_places(parent, study.places, imgsz=imgsz) for imgsz in (before, after))
+    moved = {name: move_places(at, before=was[name], after=now[name]) for name, at in study.places.items()}
+    return replace(study, places=moved)
 
 
 def save_study(study: Study, path: Path) -> None:

@@ -42,7 +42,8 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
     save_detector(model, folder / "weights", candidate=Candidate("same", ()))
     model.names = names
     data = write_dataset(folder / "data")
-    return read_recipe([f"weights={folder / 'weights'}", f"data={data}", "imgsz=64", "gflops=60%", "params_m=80%"])
+    own = [f"weights={folder / 'weights'}", f"data={data}", "imgsz=64", "image_sizes=none"]
+    return read_recipe([*own, "gflops=60%", "params_m=80%"])
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,8 @@ ROOMS = {  # what stands in each folder, from the bottom up: a room imports thos
     "search": "strategy executor journal pareto loop on_ray on_tune strategies methods",
     "leaderboards": "environment run_path wording detection_metrics earlier_rows entry choice columns leaderboard "
     "watcher trackers recipes run_folder select files reports tuning runs benchmarks verbs",
-    "leaderboards/recipes": "strategy_keys ranking_keys bit_keys tuning_keys parts keys recipe demands limits reading",
+    "leaderboards/recipes": "strategy_keys size_keys ranking_keys bit_keys tuning_keys parts keys recipe demands "
+    "limits reading",
     "leaderboards/runs": "bases executors clock progress problem inputs strategies fidelities references rows profile "
     "prepare studies methods run",
     "leaderboards/reports": "resampling chart_style table detection_table agreement charts findings render card report "
@@ -120,7 +121,7 @@ def test_the_four_packages_are_those_of_this_repository() -> None:
 
 
 PURE = ("loop", "strategy", "journal", "pareto")  # the search without torch and ray
-PURE_STRATEGIES = ("random_search", "evolution", "uniform", "tpe", "unstructured")
+PURE_STRATEGIES = ("random_search", "evolution", "uniform", "tpe", "unstructured", "scouting")
 
 
 @pytest.mark.parametrize("module", [*PURE, *(f"strategies.{name}" for name in PURE_STRATEGIES)])

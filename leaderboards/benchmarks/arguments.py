@@ -22,7 +22,7 @@ REAL = {
     "bccd": ("weights/bccd_yolov5nu_320.pt", "data/bccd/data.yaml", "imgsz=320"),
     "coco128": ("weights/coco_yolov8n.pt", "data/coco128/data.yaml", "imgsz=640"),
 }
-ALONE = "references=false"  # a benchmark takes the best row of what was searched
+ALONE = ("references=false", "image_sizes=none")  # a benchmark takes the best cut of the network at its own size
 DEADLINE_S = 7200.0  # for one job
 MOST = 100_000  # of anything that is counted
 
@@ -39,11 +39,11 @@ def parts_of(data: str, *words: str) -> Parts:
         BadInput: another name, or REAL_DATA does not lead to it.
     """
     if data == EMBEDDED:
-        return read_recipe([ALONE, *words]).parts()
+        return read_recipe([*ALONE, *words]).parts()
     if data not in known_data():
         raise BadInput(f"data={data!r:.60} must be {EMBEDDED}, or {' or '.join(REAL)} with REAL_DATA leading to it")
     weights, yaml, imgsz = REAL[data]
-    return read_recipe([f"weights={_root() / weights}", f"data={_root() / yaml}", imgsz, ALONE, *words]).parts()
+    return read_recipe([f"weights={_root() / weights}", f"data={_root() / yaml}", imgsz, *ALONE, *words]).parts()
 
 
 def read_number(key: str, text: str, /, *, least: float) -> float:

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from evaluators.runtimes.by_name import DEFAULT
 from leaderboards.recipes import bit_keys
 from leaderboards.recipes.ranking_keys import default_proxy, ladder_of, ranking
+from leaderboards.recipes.size_keys import read_sizes
 from leaderboards.recipes.strategy_keys import check_strategy, default_importance, default_recovery
 from leaderboards.recipes.tuning_keys import check_epoch_budget, check_runtimes, check_trackers
 from leaderboards.run_path import checked_name
@@ -52,6 +53,7 @@ def _backbones(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+ImageSize = Annotated[int, AfterValidator(_image_size)]
 Amount = Annotated[str, BeforeValidator(read_amount)]
 
 
@@ -65,7 +67,7 @@ class Keys(BaseModel):
     run."""
     data: str = EMBEDDED
     """A data yaml in the Ultralytics layout."""
-    imgsz: Annotated[int, AfterValidator(_image_size)] = 640
+    imgsz: ImageSize = 640
     """Side of the square input in pixels, a multiple of 32."""
     gflops: Amount | None = None
     """Upper limit on GFLOPs, 2 x MACs, unfused; a number or a percentage of the parent."""
@@ -97,8 +99,8 @@ class Keys(BaseModel):
     """Epochs in which a new backbone learns the parent's features, and then as many of fine-tuning."""
     backbone_weights: str | None = None
     """Files of pretrained backbones, as in `ghostnet:a.safetensors,lcnet:b.pth`; nothing is downloaded."""
-    image_sizes: tuple[Annotated[int, AfterValidator(_image_size)], ...] = ()
-    """Smaller image sizes to search beside `imgsz`."""
+    image_sizes: Annotated[tuple[ImageSize, ...] | None, BeforeValidator(read_sizes)] = None
+    """Smaller image sizes to search beside `imgsz`; by default up to three where MACs, BOPs or latency are limited."""
     bits: Annotated[tuple[int, ...], AfterValidator(bit_keys.check_weight_bits)] = ()
     """Bits that the weights of a layer may have; empty leaves all layers in float32."""
     activation_bits: Annotated[tuple[int, ...], AfterValidator(bit_keys.check_activation_bits)] = Field(

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping
 
+from leaderboards.recipes.size_keys import OF_WORK
 from spaces.bits.bit_space import BitSpace
 from spaces.bits.layer_bits import FLOAT_BITS
 from spaces.errors import OutOfReach
@@ -28,6 +29,15 @@ def resolve(amounts: Mapping[str, str], parent_costs: Mapping[str, float], /, *,
         limit = parent_costs[name] * float(amount[:-1]) / 100 if is_share else float(amount) / scale
         limits[name] = min(limit, limits.get(name, limit))
     return limits
+
+
+def share_of_work(amounts: Mapping[str, str], parent_costs: Mapping[str, float], /, *, has_bits: bool) -> float:
+    """Return what share of the parent's work the tightest of the limits on it allows, 1.0 where none is below it.
+
+    Work is MACs, and BOPs and latency, which are taken to follow them.
+    """
+    limits = resolve({key: amounts[key] for key in OF_WORK if key in amounts}, parent_costs, has_bits=has_bits)
+    return min([1.0, *(limit / parent_costs[name] for name, limit in limits.items())])
 
 
 def reach_of(spaces: Iterable[Space | BitSpace], /) -> dict[str, tuple[float, float]]:

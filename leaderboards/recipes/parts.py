@@ -74,6 +74,7 @@ class Bases:
 
     Attributes:
         imgsz: of the user's own network; `image_sizes` are smaller ones beside it.
+        is_sized: whether smaller ones are added down to that with which the whole network meets the limits.
         weights: of backbones, as "name:file,name:file".
     """
 
@@ -84,6 +85,7 @@ class Bases:
     image_sizes: tuple[int, ...]
     graft_epochs: int
     weights: str | None
+    is_sized: bool = False
 
 
 @dataclass(frozen=True)

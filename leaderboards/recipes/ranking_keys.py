@@ -12,6 +12,7 @@ from pydantic import ValidationInfo
 
 from evaluators.metric import LOSS, MAP
 from evaluators.proxies.by_name import FIXED, PROXIES, seconds_of
+from leaderboards.recipes.size_keys import searches_sizes
 from search.strategies.by_name import STRATEGIES
 from spaces.recovery.recovery import Recovery
 
@@ -38,7 +39,7 @@ def default_proxy(known: Mapping[str, object]) -> str:
 
     The loss tells what training will make of a network even where mAP does not (`bench proxies`).
     """
-    is_final = known.get("finetune_epochs") == 0 or known.get("image_sizes")
+    is_final = known.get("finetune_epochs") == 0 or known.get("image_sizes") or searches_sizes(known)
     return MAP.name if is_final else LOSS.name
 
 

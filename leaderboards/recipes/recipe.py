@@ -4,6 +4,7 @@ from evaluators.proxies.by_name import PROXIES
 from leaderboards.recipes.keys import LIMITS, WHERE, Keys
 from leaderboards.recipes.parts import Bases, Cutting, Making, Parts, Place, Ranking, Rounds, Sources, Tuning
 from leaderboards.recipes.ranking_keys import read_fidelities, reads_boxes
+from leaderboards.recipes.size_keys import searches_sizes
 from leaderboards.recipes.strategy_keys import mask_of_keys
 from leaderboards.run_path import run_folder
 from search.methods.by_name import METHODS
@@ -38,9 +39,10 @@ class Recipe(Keys):
                 self.backbones,
                 self.depth,
                 self.depth_importance,
-                self.image_sizes,
+                self.image_sizes or (),
                 self.graft_epochs,
                 self.backbone_weights,
+                searches_sizes(dict(self)),
             ),
             cutting=Cutting(self.align, self.keep_min, self.bits, self.activation_bits),
             limits={key: amount for key in LIMITS if (amount := getattr(self, key)) is not None},

@@ -14,6 +14,9 @@ from spaces.bases.names import SAME, BaseName, DepthImportance
 from spaces.detectors.backbones.swap import swap_backbone
 from spaces.errors import BadInput
 
+LEAST_STRIDE = 32
+MOST_SIZES = 3  # that a search adds by itself
+
 
 class BasePlan(NamedTuple):
     """A base before its network is made.
@@ -49,6 +52,24 @@ def plan_bases(bases: Bases, parent: DetectionModel, /, *, images: Callable[[], 
             for n_dropped in range(bases.depth + 1)
         ]
     return plans
+
+
+def image_stride(network: DetectionModel, /) -> int:
+    """Return what image sizes of `network` are multiples of."""
+    return max(LEAST_STRIDE, int(network.stride.max()))
+
+
+def smaller_sizes(network: DetectionModel, imgsz: int, /, *, share: float) -> list[int]:
+    """Return image sizes below `imgsz`, down to the largest with which the whole `network` does `share` of its work.
+
+    There are at most three, evenly apart, the largest first; none where nothing of the work need go.
+    """
+    stride = image_stride(network)
+    below = [] if share >= 1 else list(range(imgsz - stride, 0, -stride))
+    n_over = sum((size / imgsz) ** 2 > share for size in below)
+    sizes = below[: n_over + 1]
+    n = min(len(sizes), MOST_SIZES)
+    return [sizes[(place + 1) * len(sizes) // n - 1] for place in range(n)]
 
 
 def provisional(plans: Sequence[BasePlan], parent: DetectionModel, /) -> Iterator[DetectionModel]:

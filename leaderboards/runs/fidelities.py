@@ -23,9 +23,9 @@ from spaces.build import Builder, Subnet
 
 def on_ladder(
     strategy: Strategy,
-    ladder: Sequence[FidelityKey],
     /,
     *,
+    ladder: Sequence[FidelityKey],
     n_candidates: int,
     limits: Container[str],
     supernets: Supernets,

@@ -14,13 +14,13 @@ from evaluators.data.images import Images
 from evaluators.latency.timing import measure_latency
 from evaluators.runtimes.onnx_export import export_onnx
 from leaderboards.files.file_sizes import bits_overhead
-from leaderboards.recipes.limits import FLOAT_BOPS, check_reach, resolve
+from leaderboards.recipes.limits import FLOAT_BOPS, check_reach, resolve, share_of_work
 from leaderboards.recipes.parts import Cutting, Parts
-from leaderboards.runs.bases import BasePlan, calibration_images, plan_bases, provisional
+from leaderboards.runs.bases import BasePlan, calibration_images, plan_bases, provisional, smaller_sizes
 from leaderboards.runs.inputs import load_inputs
 from leaderboards.runs.problem import Inputs, Problem, searched
 from spaces.bases.base import Base
-from spaces.bases.names import SAME
+from spaces.bases.names import SAME, BaseName
 from spaces.bits.layer_bits import BitTable, cross_bits
 from spaces.bits.simulation import MIN_IMAGES
 from spaces.channels.graph import ChannelGraph
@@ -58,10 +58,18 @@ def analyse(parts: Parts, inputs: Inputs, /) -> Problem:
     check_reach(parts.limits, bare.values(), keys=("gflops", "macs_g", "params_m"), has_bits=has_bits)
     is_timed = "latency_ms" in parts.limits
     overhead, costs = _measure_parent(inputs, bare[SAME], graphs[SAME], is_timed=is_timed)
+    costs = {**bare[SAME].costs(bare[SAME].parent), **costs}
+    costs |= {"bops_g": FLOAT_BOPS * costs["macs_g"]} if has_bits else {}
+    if bases.is_sized:
+        share = share_of_work(parts.limits, costs, has_bits=has_bits)
+        smaller = [
+            BasePlan(BaseName(imgsz=size), ()) for size in smaller_sizes(inputs.parent, bases.imgsz, share=share)
+        ]
+        plans += smaller
+        graphs |= {str(plan.name): _resized(graphs[SAME], plan) for plan in smaller}
     spaces = {name: _space(cutting, base, overhead=overhead) for name, base in graphs.items()}
     tables = _tables(cutting, inputs.parent, graphs, images=partial(images, MIN_IMAGES))
     costs |= spaces[SAME].costs(spaces[SAME].parent)
-    costs |= {"bops_g": FLOAT_BOPS * costs["macs_g"]} if has_bits else {}
     every = [searched(spaces[name], tables[name]) for name in graphs]
     check_reach(parts.limits, every, keys=("size_mb", "bops_g"), has_bits=has_bits)
     limits = resolve(parts.limits, costs, has_bits=has_bits)
@@ -91,13 +99,20 @@ class _Traced(NamedTuple):
 def _graphs(plans: Sequence[BasePlan], parent: DetectionModel, /, *, imgsz: int) -> dict[str, _Traced]:
     traced: dict[str, _Traced] = {}
     for plan, network in zip(plans, provisional(plans, parent), strict=True):
-        name, own = str(plan.name), plan.name.imgsz or imgsz
+        name = str(plan.name)
         if plan.name.imgsz is None:
-            graph = probe(network, trace_channels(network, imgsz=own), rng=np.random.default_rng(0))
+            graph = probe(network, trace_channels(network, imgsz=imgsz), rng=np.random.default_rng(0))
+            traced[name] = _Traced(name, network, graph, imgsz)
         else:
-            graph = resize(traced[str(replace(plan.name, imgsz=None))].graph, network, imgsz=own)
-        traced[name] = _Traced(name, network, graph, own)
+            traced[name] = _resized(traced[str(replace(plan.name, imgsz=None))], plan)
     return traced
+
+
+def _resized(larger: _Traced, plan: BasePlan) -> _Traced:
+    """Return the base of `plan`, which is `larger` at another image size."""
+    assert plan.name.imgsz is not None
+    graph = resize(larger.graph, larger.network, imgsz=plan.name.imgsz)
+    return _Traced(str(plan.name), larger.network, graph, plan.name.imgsz)
 
 
 def _space(cutting: Cutting, base: _Traced, *, overhead: int) -> Space:

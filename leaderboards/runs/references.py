@@ -1,18 +1,18 @@
 """The row that every search must beat: the user's whole network, fed an image small enough for the limits."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from evaluators.result import Result, Status
 from evaluators.worker import Studied
-from leaderboards.runs.bases import calibration_images
+from leaderboards.runs.bases import calibration_images, image_stride
 from leaderboards.runs.problem import Problem
 from spaces.bases.base import Base
 from spaces.bases.names import SAME, BaseName
 from spaces.candidate import Candidate
 from spaces.channels.resize import resize
 
-STRIDE = 32
 OF_WEIGHTS = ("params_m", "size_mb")  # the same at any image size
 
 
@@ -45,9 +45,21 @@ def smaller_image(problem: Problem, same: Studied, /, *, seed: int) -> Reference
     return Reference(f"parent@{base.imgsz}", base.space.parent, Studied(base, images, same.study))
 
 
+def without_references(results: Sequence[Result], /) -> list[Result]:
+    """Return `results` without whole networks at a smaller image size, which are no finds; all if there is no other."""
+    finds = [result for result in results if not _is_smaller_image(result.candidate)]
+    return finds if any(result.status is Status.DONE for result in finds) else list(results)
+
+
+def _is_smaller_image(candidate: Candidate) -> bool:
+    name = BaseName.parse(candidate.base)
+    return not candidate.picks and name == BaseName(imgsz=name.imgsz) and name.imgsz is not None
+
+
 def _sizes(same: Base) -> Iterator[Base]:
     """Yield the network of `same` at each smaller image size, the largest first."""
-    for imgsz in range(same.imgsz - STRIDE, 0, -STRIDE):
+    stride = image_stride(same.network)
+    for imgsz in range(same.imgsz - stride, 0, -stride):
         name = str(BaseName(imgsz=imgsz))
         graph = resize(same.graph, same.network, imgsz=imgsz)
         yield replace(same, name=name, graph=graph, space=same.space.over(graph, base=name), imgsz=imgsz)

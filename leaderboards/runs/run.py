@@ -26,6 +26,7 @@ from leaderboards.runs.fidelities import fidelity_proxies, on_ladder
 from leaderboards.runs.methods.rounds import Course, check_method, run_method
 from leaderboards.runs.methods.stages import stage_recipe
 from leaderboards.runs.problem import Inputs, Problem, fingerprint
+from leaderboards.runs.references import without_references
 from leaderboards.runs.rows import finish_rows
 from leaderboards.runs.strategies import objectives, strategy_of
 from leaderboards.runs.studies import graft_backbones, make_supernets
@@ -92,7 +93,8 @@ def _fill_journal(parts: Parts, problem: Problem, journal: Journal, watcher: Wat
         problem, supernets, front = run_method(course, problem, supernets)
     else:
         results = _search(parts.ranking, parts.place, problem, supernets, journal=journal, watcher=watcher)
-        front = pick_front(results, objectives(parts.ranking.proxy, problem), parts.ranking.front)
+        cut = without_references(results) if parts.ranking.has_references else results
+        front = pick_front(cut, objectives(parts.ranking.proxy, problem), parts.ranking.front)
         if not front:
             raise NothingFeasible(_nearest_miss(results, problem))
     _note_bases(supernets, journal)
@@ -161,16 +163,17 @@ def _search(
     executor = idle_executor() if n_known >= ranking.candidates else start_executor(place, make)
     told = Watchers([Clock(journal), watcher])
     try:
+        screened = partial(
+            on_ladder,
+            ladder=ranking.ladder,
+            n_candidates=ranking.candidates,
+            limits=problem.limits,
+            supernets=supernets,
+            executor=executor,
+            journal=journal,
+        )
         return search(
-            on_ladder(
-                strategy_of(ranking, problem, supernets),
-                ranking.ladder,
-                n_candidates=ranking.candidates,
-                limits=problem.limits,
-                supernets=supernets,
-                executor=executor,
-                journal=journal,
-            ),
+            strategy_of(ranking, problem, supernets, on_ladder=screened),
             executor,
             journal,
             n_candidates=ranking.candidates,

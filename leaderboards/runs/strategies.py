@@ -1,5 +1,8 @@
 """What a strategy is made for, out of a problem and what is known of its bases."""
 
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+
 import numpy as np
 
 from evaluators.metric import MACS, SIZE, Metric
@@ -8,32 +11,61 @@ from evaluators.worker import Supernets
 from leaderboards.recipes.parts import Ranking
 from leaderboards.runs.problem import Problem
 from search.strategies.by_name import STRATEGIES, make_strategy
+from search.strategies.scouting import Scouting
 from search.strategy import SearchSetup, Strategy
 from spaces.bits.bit_space import BitSpace
 from spaces.bits.layer_bits import BIT_COSTS
+from spaces.candidate import Candidate
+from spaces.errors import OutOfReach
 from spaces.informed_space import InformedSpace
 from spaces.searchable import BaseSpace
 from spaces.space import ARITHMETIC_COSTS
 from spaces.union import Union
 
+MOST_SCOUTS = 0.25  # of all candidates
 LOWEST_SHARE = 0.5  # the first generation of a search for a front starts at half the budget
 
 
-def strategy_of(ranking: Ranking, problem: Problem, supernets: Supernets, /) -> Strategy:
-    """Return what proposes the candidates of a run."""
+def strategy_of(
+    ranking: Ranking,
+    problem: Problem,
+    supernets: Supernets,
+    /,
+    *,
+    on_ladder: Callable[[Strategy], Strategy] = lambda strategy: strategy,
+) -> Strategy:
+    """Return what proposes the candidates of a run: after one scout of each base, where there are several.
+
+    Args:
+        on_ladder: puts what draws candidates at the foot of the run's ladder; scouts are not screened.
+    """
     is_informed = STRATEGIES[ranking.strategy].is_informed
     names = [str(plan.name) for plan in problem.plans if plan.is_searched]
     bases = {name: _space(supernets, name, is_informed=is_informed) for name in names}
+    union, limits = Union(bases), _arithmetic_limits(problem)
     setup = SearchSetup(
-        Union(bases),
+        union,
         bases,
-        _arithmetic_limits(problem),
+        limits,
         objectives(ranking.proxy, problem),
         problem.budget,
         LOWEST_SHARE,
         ranking.fixed,
     )
-    return make_strategy(ranking.strategy, setup)
+    strategy = on_ladder(make_strategy(ranking.strategy, setup))
+    scouts = _scouts(bases, limits) if is_informed else []
+    if not 1 < len(scouts) <= ranking.candidates * MOST_SCOUTS:
+        return strategy
+    return Scouting(strategy, scouts, metric=METRICS[ranking.proxy], favour=union.favour)
+
+
+def _scouts(bases: Mapping[str, BaseSpace], limits: Mapping[str, float]) -> list[Candidate]:
+    """Return for each of `bases` that can meet `limits` the candidate that is known to lose least there."""
+    scouts = []
+    for space in bases.values():
+        with suppress(OutOfReach):
+            scouts.append(space.sample(np.random.default_rng(0), limits=limits, diversity=0.0))
+    return scouts
 
 
 def objectives(proxy: str, problem: Problem, /) -> tuple[Metric, ...]:

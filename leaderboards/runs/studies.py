@@ -28,7 +28,7 @@ from spaces.detectors.detector import load_detector
 from spaces.errors import BadInput
 from spaces.importance.scoring import score_channels
 from spaces.networks.threads import one_thread
-from spaces.study import Study, load_study, save_study, study_parent
+from spaces.study import Study, load_study, resize_study, save_study, study_parent
 
 STUDY = "study.safetensors"
 
@@ -123,8 +123,11 @@ def make_supernets(
         network = whole[plan.name.backbone]
         if plan.dropped:
             network = _shallow(plan, network, calibration.tensor(), studied[str(replace(plan.name, dropped=0))].study)
-        base = replace(base, network=network)
-        study = study_base(making, base, calibration.tensor(), weights=problem.inputs.weights, folder=folder)
+        base, larger = replace(base, network=network), studied.get(str(replace(plan.name, imgsz=None)))
+        if plan.name.imgsz is None or larger is None:
+            study = study_base(making, base, calibration.tensor(), weights=problem.inputs.weights, folder=folder)
+        else:
+            study = resize_study(larger.study, network, before=larger.base.imgsz, after=base.imgsz)
         studied[base.name] = Studied(base, calibration, study)
     return Supernets(
         problem.inputs.parent, studied, making.recovery, precision=making.dtype, device=problem.inputs.device

@@ -59,7 +59,7 @@ COMPUTED = {  # defaults that depend on other keys or on the machine
 ALLOWED: Mapping[str, str] = {
     **dict.fromkeys(LIMITS, AMOUNT),
     "imgsz": "a multiple of 32 from 32 to 4096",
-    "image_sizes": "multiples of 32 from 32 to 4096, with commas between them",
+    "image_sizes": "multiples of 32 from 32 to 4096, with commas between them, or none",
     "strategy": ", ".join((*STRATEGIES, *METHODS)),
     "proxy": ", ".join(PROXIES),
     "ladder": f"PROXY:FACTOR,... from cheap to dear, of {', '.join(FIXED)}",

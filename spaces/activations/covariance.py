@@ -4,7 +4,8 @@ Places are drawn mostly where the predictions depend on them (Fisher information
 an image, needs fewer examples than objects do. On digits at 40 to 50 % of the MACs that is worth .03 mAP.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from spaces.activations.patches import FittedLayer, fitted_layers, inputs_at, kernel_size, removed_after
+from spaces.activations.patches import FittedLayer, by_place, fitted_layers, inputs_at, kernel_size, removed_after
 
 ROWS = 4096  # places a layer, over all images
 FOCUS = 0.8  # of them are drawn by Fisher information, the others uniformly
@@ -111,6 +112,33 @@ def sample_places(fisher: Mapping[str, Tensor], /, *, n_rows: int = ROWS, seed: 
         drawn = torch.multinomial(chances.cpu(), n_drawn, generator=generator)
         places[name] = (drawn + torch.arange(n_images)[:, None] * n_places).flatten().sort().values
     return places
+
+
+@torch.no_grad()
+def count_places(model: nn.Module, names: Collection[str], /, *, imgsz: int) -> dict[str, int]:
+    """Return how many places the output of each of the named layers has, in a square image of `imgsz` pixels."""
+    counts: dict[str, int] = {}
+
+    def record(name: str, layer: FittedLayer, _: tuple[Tensor], output: Tensor) -> None:
+        counts[name] = by_place(output, layer).shape[1]
+
+    layers = fitted_layers(model)
+    with removed_after(layers[name].register_forward_hook(partial(record, name)) for name in names):
+        model(torch.zeros(1, 3, imgsz, imgsz))
+    return counts
+
+
+def move_places(places: NDArray[np.int64], /, *, before: int, after: int) -> NDArray[np.int64]:
+    """Return where `places` of outputs with `before` positions an image lie in outputs with `after` of them.
+
+    Both are squares of the same image; what is none is taken for a line. Several places may become one.
+    """
+    image, position = np.divmod(places, before)
+    side, new = math.isqrt(before), math.isqrt(after)
+    if side**2 != before or new**2 != after:
+        return np.asarray(image * after + position * after // before)
+    y, x = ((2 * coordinate + 1) * new // (2 * side) for coordinate in np.divmod(position, side))
+    return np.asarray(image * after + y * new + x)
 
 
 @torch.no_grad()

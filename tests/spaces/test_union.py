@@ -103,3 +103,18 @@ def test_one_base_alone_draws_as_its_own_space_does() -> None:
             space.mutate(drawn[0], np.random.default_rng(seed), limits=limits(0.5)) for space in (alone, SPACES["same"])
         ]
         assert bred[0] == bred[1]
+
+
+def test_draws_and_mutants_go_to_a_base_as_often_as_it_deserves() -> None:
+    union, limits = Union(chain_spaces()), {"macs_g": 0.8 * chain_spaces()["same"].reach()["macs_g"][1]}
+    rng = np.random.default_rng(0)
+    union.favour({"small": 0.02})
+    drawn = [union.sample(rng, limits=limits).base for _ in range(200)]
+    assert 0 < drawn.count("small") < 15
+    child = union.sample(rng, limits=limits)
+    while child.base != "same":
+        child = union.sample(rng, limits=limits)
+    moved = [union.mutate(child, rng, limits=limits).base for _ in range(200)]
+    assert moved.count("small") < 5
+    union.favour({"same": 0.02})
+    assert [union.mutate(child, rng, limits=limits).base for _ in range(200)].count("small") > 15

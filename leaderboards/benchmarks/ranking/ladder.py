@@ -147,7 +147,7 @@ def _search(ranking: Ranking, testbed: _Testbed) -> list[_Ended]:
         search(
             on_ladder(
                 strategy,
-                ranking.ladder,
+                ladder=ranking.ladder,
                 n_candidates=ranking.candidates,
                 limits=problem.limits,
                 supernets=testbed.supernets,

@@ -10,10 +10,11 @@ from evaluators.result import Job, Status
 from evaluators.worker import make_measure
 from leaderboards.recipes.parts import Bases, Parts
 from leaderboards.recipes.recipe import Recipe
-from leaderboards.runs.bases import BasePlan, calibration_images, plan_bases, provisional
+from leaderboards.runs.bases import BasePlan, calibration_images, plan_bases, provisional, smaller_sizes
 from leaderboards.runs.prepare import analyse
 from leaderboards.runs.problem import Problem
 from leaderboards.runs.studies import make_supernets
+from spaces.activations.covariance import count_places
 from spaces.bases.depth import kernel_gamma_order
 from spaces.bases.names import DepthImportance
 from spaces.errors import BadInput, OutOfReach
@@ -99,3 +100,38 @@ def test_a_candidate_of_any_base_is_built_and_measured(wide: Parts, spread: Prob
         assert result.readings["macs_g"] == pytest.approx(space.costs(drawn)["macs_g"])
         assert 0 <= result.readings["map50_95"] <= 1
     torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize(
+    ("imgsz", "share", "sizes"),
+    [
+        (640, 0.5, [576, 512, 448]),
+        (320, 0.7, [288, 256]),
+        (160, 0.5, [128, 96]),
+        (64, 0.01, [32]),
+        (32, 0.5, []),
+        (640, 1.0, []),
+    ],
+)
+def test_smaller_sizes_lead_to_that_with_which_the_whole_network_is_within_the_limit(
+    problem: Problem, imgsz: int, share: float, sizes: list[int]
+) -> None:
+    assert smaller_sizes(problem.inputs.parent, imgsz, share=share) == sizes
+
+
+def test_a_limit_on_work_adds_smaller_images_that_share_the_study_of_the_first(
+    recipe: Recipe, problem: Problem
+) -> None:
+    sized = recipe.model_copy(update={"image_sizes": None, "calibration_images": 4}).parts()
+    both = analyse(sized, problem.inputs)
+    assert list(both.bases) == ["same", "same@32"]
+    supernets = make_supernets(sized.making, both)
+    same, smaller = (supernets.bases[name].study for name in both.bases)
+    assert smaller.scores is same.scores and smaller.losses is same.losses
+    n_images = len(supernets.same.calibration)
+    for name, places in smaller.places.items():
+        assert places.max() < n_images * count_places(problem.inputs.parent, [name], imgsz=32)[name]
+    network = supernets.bases["same@32"].builder("cpu")(
+        both.bases["same@32"].space.sample(np.random.default_rng(0), limits=both.limits), Recovery.RECONSTRUCT
+    )
+    assert all(bool(tensor.isfinite().all()) for tensor in network.state_dict().values())

@@ -3,7 +3,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from spaces.activations.covariance import FOCUS, RIDGE, Covariance, covariances, kept_columns, root_of, sample_places
+from spaces.activations.covariance import (
+    FOCUS,
+    RIDGE,
+    Covariance,
+    count_places,
+    covariances,
+    kept_columns,
+    move_places,
+    root_of,
+    sample_places,
+)
 from spaces.activations.patches import inputs_at
 from tests.spaces.chain import all_places, chain, noise
 
@@ -138,3 +148,19 @@ def test_kept_columns_are_those_of_the_channels_at_every_kernel_place() -> None:
     assert columns.tolist() == [1, 3, 5, 7]  # kernel place times 4 plus channel
     assert kept_columns(layer, np.arange(4)) is None
     assert kept_columns(layer, None) is None
+
+
+def test_places_move_with_the_image() -> None:
+    corner, last, second_image = 0, 99, 100 + 55  # of 10 x 10
+    moved = move_places(np.array([corner, last, second_image]), before=100, after=25)
+    assert moved.tolist() == [0, 24, 25 + 2 * 5 + 2]
+    assert move_places(np.arange(100), before=100, after=100).tolist() == list(range(100))
+    assert move_places(np.array([1, 3, 7]), before=4, after=2).tolist() == [0, 1, 3]  # no squares: lines
+
+
+def test_places_are_counted_at_any_image_size() -> None:
+    network = chain()
+    names = [name for name, layer in network.named_modules() if isinstance(layer, nn.Conv2d)]
+    at_8, at_16 = (count_places(network, names, imgsz=imgsz) for imgsz in (8, 16))
+    assert at_8.keys() == at_16.keys() == set(names)
+    assert all(at_16[name] == 4 * at_8[name] for name in names)
