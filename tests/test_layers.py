@@ -14,15 +14,15 @@ ORDER = ["spaces", "evaluators", "search", "leaderboards"]
 ROOMS = {  # what stands in each folder, from the bottom up: a room imports those before it
     "spaces": "errors files candidate networks activations channels space searchable informed_space importance cutting "
     "bits union recovery detectors study integers bases build",
-    "spaces/detectors": "checkpoint weights_file embedded backbones yolov5 detector",
+    "spaces/detectors": "checkpoint weights_file embedded backbones yolov5 detector classes",
     "evaluators": "metric result budget data runtimes accuracy measure latency proxies devices worker",
     "search": "strategy executor journal pareto loop on_ray on_tune strategies methods",
     "leaderboards": "environment run_path wording detection_metrics earlier_rows entry choice columns leaderboard "
     "watcher trackers recipes run_folder select files reports tuning runs benchmarks verbs",
     "leaderboards/recipes": "strategy_keys size_keys ranking_keys bit_keys tuning_keys parts keys recipe demands "
     "limits reading",
-    "leaderboards/runs": "bases executors clock progress problem inputs strategies fidelities references rows profile "
-    "prepare studies methods run",
+    "leaderboards/runs": "bases executors clock progress rivals problem inputs strategies fidelities references rows "
+    "profile prepare studies methods run",
     "leaderboards/reports": "resampling chart_style table detection_table agreement charts findings render card report "
     "across publish",
     "leaderboards/benchmarks": "record by_name arguments cuts ranking bits speed whole_runs running",

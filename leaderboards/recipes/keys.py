@@ -22,7 +22,7 @@ from spaces.recovery.recovery import Recovery
 
 EMBEDDED = "digits"
 LIMITS = ("gflops", "macs_g", "params_m", "size_mb", "bops_g", "latency_ms")
-LISTS = ("runtimes", "track", "backbones", "bits", "activation_bits", "image_sizes", "ladder")
+LISTS = ("runtimes", "track", "backbones", "bits", "activation_bits", "image_sizes", "ladder", "rivals")
 WHERE = ("workers", "ray_address", "device", "track", "out")  # where a run happens does not change what it is
 
 
@@ -131,6 +131,8 @@ class Keys(BaseModel):
     """How many of them are fine-tuned and become rows."""
     references: bool = True
     """Whether the whole network, fed an image small enough for the limits, is a row too: what a search must beat."""
+    rivals: tuple[str, ...] = ()
+    """Files of other trained detectors, classes matched by name: each is a row, at an image size within the limits."""
     finetune_epochs: int = Field(10, ge=0, le=10_000)
     """Epochs of fine-tuning for each row; 0 trains nothing."""
     epoch_budget: Annotated[int | None, AfterValidator(check_epoch_budget)] = Field(None, ge=1, le=1_000_000)

@@ -57,6 +57,7 @@ class Sources:
         weights: a path, or the embedded detector's name; `data` likewise.
         search_images: of train, that rank candidates.
         reads_boxes: whether anything of the run reads the boxes of train.
+        rivals: paths of other detectors.
     """
 
     weights: str
@@ -66,6 +67,7 @@ class Sources:
     reads_boxes: bool
     device_file: str | None
     allow_foreign_device: bool
+    rivals: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

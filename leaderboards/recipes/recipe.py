@@ -69,6 +69,7 @@ class Recipe(Keys):
             self.reads_boxes,
             self.device_file,
             self.allow_foreign_device,
+            self.rivals,
         )
 
     def _making(self) -> Making:

@@ -8,10 +8,12 @@ from evaluators.result import Result, Status
 from evaluators.runtimes.precision import Precision
 from leaderboards.choice import Choice
 from leaderboards.columns import called
+from leaderboards.entry import Entry
 from leaderboards.leaderboard import Leaderboard
 from leaderboards.reports.agreement import MIN_N, agreement
 from leaderboards.select import select
 from leaderboards.wording import number, one_line, percent
+from spaces.bases.names import SAME, BaseName
 from spaces.errors import NothingFeasible
 
 
@@ -60,7 +62,8 @@ def _beside_reference(board: Leaderboard, choice: Choice) -> str:
     if not known or choice.entry in board.references:
         return ""
     best_known = max(known, key=lambda found: found.map50_95)
-    return f" The whole network fed {best_known.entry.imgsz} px has {best_known.map50_95:.3f}."
+    what = _what_it_is(best_known.entry)
+    return f" {what[0].upper()}{what[1:]} has {best_known.map50_95:.3f}."
 
 
 def reference_sentences(board: Leaderboard) -> list[str]:
@@ -69,8 +72,14 @@ def reference_sentences(board: Leaderboard) -> list[str]:
     for entry in board.references:
         beaten = [one_line(row.id) for row in board.rows if board.beaten_by(row) == entry.id]
         worse = f"; it beats {', '.join(beaten)}" if beaten else ""
-        told.append(f"{one_line(entry.id)} is the whole network fed {entry.imgsz} px{worse}.")
+        told.append(f"{one_line(entry.id)} is {_what_it_is(entry)}{worse}.")
     return told
+
+
+def _what_it_is(reference: Entry) -> str:
+    backbone = BaseName.parse(reference.candidate.base).backbone
+    network = "the whole network" if backbone == SAME else f"the rival {backbone}"
+    return f"{network} fed {reference.imgsz} px"
 
 
 def tiles(board: Leaderboard) -> list[Tile]:

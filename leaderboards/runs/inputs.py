@@ -10,6 +10,7 @@ from evaluators.devices.device_file import DeviceFile, read_device_file
 from leaderboards.recipes.keys import EMBEDDED
 from leaderboards.recipes.parts import Bases, Parts, Sources
 from leaderboards.runs.problem import Inputs, fingerprint
+from leaderboards.runs.rivals import load_rivals
 from spaces.bits.simulation import MIN_IMAGES
 from spaces.detectors.backbones.pretrained import check_pretrained
 from spaces.detectors.detector import load_detector
@@ -46,7 +47,8 @@ def load_inputs(parts: Parts, /) -> Inputs:
         raise BadInput(_names_differ(architecture.names, dataset.names, sources))
     digest = fingerprint(path)
     device = _device(sources, parts.bases, parent=digest, is_limited="latency_ms" in parts.limits)
-    return Inputs(dataset, holdout, parent, architecture, sources.weights, digest, device)
+    rivals = load_rivals(sources.rivals, dataset.names)
+    return Inputs(dataset, holdout, parent, architecture, sources.weights, digest, device, rivals)
 
 
 def _device(sources: Sources, bases: Bases, /, *, parent: str, is_limited: bool) -> DeviceFile | None:

@@ -11,6 +11,7 @@ import numpy as np
 from ultralytics.nn.tasks import DetectionModel
 
 from evaluators.data.images import Images
+from evaluators.devices.device_file import DeviceFile
 from evaluators.latency.timing import measure_latency
 from evaluators.runtimes.onnx_export import export_onnx
 from leaderboards.files.file_sizes import bits_overhead
@@ -19,6 +20,7 @@ from leaderboards.recipes.parts import Cutting, Parts
 from leaderboards.runs.bases import BasePlan, calibration_images, plan_bases, provisional, smaller_sizes
 from leaderboards.runs.inputs import load_inputs
 from leaderboards.runs.problem import Inputs, Problem, searched
+from leaderboards.runs.references import plan_references
 from spaces.bases.base import Base
 from spaces.bases.names import SAME, BaseName
 from spaces.bits.layer_bits import BitTable, cross_bits
@@ -40,7 +42,7 @@ def analyse(parts: Parts, inputs: Inputs, /) -> Problem:
     """Return the problem that a recipe states about `inputs`.
 
     Raises:
-        BadInput: nothing of the network can be cut.
+        BadInput: nothing of the network can be cut, or a rival is over the limits at every image size.
         OutOfReach: a limit below the smallest sub-network.
     """
     bases, cutting, has_bits = parts.bases, parts.cutting, bool(parts.cutting.weight_bits)
@@ -57,34 +59,46 @@ def analyse(parts: Parts, inputs: Inputs, /) -> Problem:
         raise BadInput("nothing can be cut: keep_min and align leave every block one width, the parent's")
     check_reach(parts.limits, bare.values(), keys=("gflops", "macs_g", "params_m"), has_bits=has_bits)
     is_timed = "latency_ms" in parts.limits
-    overhead, costs = _measure_parent(inputs, bare[SAME], graphs[SAME], is_timed=is_timed)
-    costs = {**bare[SAME].costs(bare[SAME].parent), **costs}
+    overhead, latency = _measure_parent(inputs, bare[SAME], graphs[SAME], is_timed=is_timed)
+    same = _space(cutting, graphs[SAME], overhead=overhead)
+    costs = {**same.costs(same.parent), **latency}
     costs |= {"bops_g": FLOAT_BOPS * costs["macs_g"]} if has_bits else {}
     if bases.is_sized:
         share = share_of_work(parts.limits, costs, has_bits=has_bits)
-        smaller = [
-            BasePlan(BaseName(imgsz=size), ()) for size in smaller_sizes(inputs.parent, bases.imgsz, share=share)
-        ]
+        sizes = smaller_sizes(inputs.parent, bases.imgsz, share=share)
+        smaller = [BasePlan(BaseName(imgsz=size), ()) for size in sizes]
         plans += smaller
         graphs |= {str(plan.name): _resized(graphs[SAME], plan) for plan in smaller}
-    spaces = {name: _space(cutting, base, overhead=overhead) for name, base in graphs.items()}
     tables = _tables(cutting, inputs.parent, graphs, images=partial(images, MIN_IMAGES))
-    costs |= spaces[SAME].costs(spaces[SAME].parent)
-    every = [searched(spaces[name], tables[name]) for name in graphs]
+    made = {name: _base(cutting, base, overhead=overhead, table=tables[name]) for name, base in graphs.items()}
+    every = [searched(base.space, base.table) for base in made.values()]
     check_reach(parts.limits, every, keys=("size_mb", "bops_g"), has_bits=has_bits)
     limits = resolve(parts.limits, costs, has_bits=has_bits)
     if inputs.device is not None and is_timed:
-        fastest = inputs.device.latency(spaces[SAME], graphs[SAME].graph)([spaces[SAME].narrowest])[0]["latency_ms"]
-        if limits["latency_ms"] < fastest:
-            raise OutOfReach(
-                f"latency_ms={parts.limits['latency_ms']} is out of reach: the narrowest sub-network is predicted to "
-                f"take {fastest:.4g}, the parent {costs['latency_ms']:.4g}"
-            )
-    made = {
-        name: Base(name, traced.network, traced.graph, spaces[name], traced.imgsz, tables[name])
-        for name, traced in graphs.items()
+        _check_latency(parts.limits["latency_ms"], limits["latency_ms"], inputs.device, made[SAME])
+    rivals = _rivals(cutting, inputs, imgsz=bases.imgsz, overhead=overhead)
+    problem = Problem(inputs, plans, made, limits, costs, rivals)
+    plan_references(problem, has_smaller_image=False)  # a rival without a place is refused before anything starts
+    return problem
+
+
+def _check_latency(amount: str, limit: float, device: DeviceFile, same: Base) -> None:
+    predict = device.latency(same.space, same.graph)
+    fastest, parent = (found["latency_ms"] for found in predict([same.space.narrowest, same.space.parent]))
+    if limit < fastest:
+        raise OutOfReach(
+            f"latency_ms={amount} is out of reach: the narrowest sub-network is predicted to take {fastest:.4g}, the "
+            f"parent {parent:.4g}"
+        )
+
+
+def _rivals(cutting: Cutting, inputs: Inputs, /, *, imgsz: int, overhead: int) -> dict[str, Base]:
+    """Return the rivals as bases; of their files what is no weights is taken to be the parent's."""
+    traced = {
+        name: _Traced(name, rival.network, trace_channels(rival.network, imgsz=imgsz), imgsz)
+        for name, rival in inputs.rivals.items()
     }
-    return Problem(inputs, plans, made, limits, costs)
+    return {name: _base(cutting, rival, overhead=overhead, table=None) for name, rival in traced.items()}
 
 
 class _Traced(NamedTuple):
@@ -117,6 +131,11 @@ def _resized(larger: _Traced, plan: BasePlan) -> _Traced:
 
 def _space(cutting: Cutting, base: _Traced, *, overhead: int) -> Space:
     return Space(base.graph, base=base.name, align=cutting.align, keep_min=cutting.keep_min, size_overhead=overhead)
+
+
+def _base(cutting: Cutting, traced: _Traced, *, overhead: int, table: BitTable | None) -> Base:
+    space = _space(cutting, traced, overhead=overhead)
+    return Base(traced.name, traced.network, traced.graph, space, traced.imgsz, table)
 
 
 def _tables(

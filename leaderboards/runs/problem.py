@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ultralytics.nn.tasks import DetectionModel
@@ -12,6 +12,7 @@ from evaluators.data.dataset import Dataset, Holdout
 from evaluators.devices.device_file import DeviceFile
 from leaderboards.recipes.limits import reach_of
 from leaderboards.runs.bases import BasePlan
+from leaderboards.runs.rivals import Rival, notes_on
 from spaces.bases.base import Base
 from spaces.bases.names import SAME
 from spaces.bits.bit_space import BitSpace
@@ -30,6 +31,7 @@ class Inputs:
         holdout: train in two parts, of which the search ranks on the first.
         weights: what the recipe calls the parent's, as messages name them.
         fingerprint: of the weights' content, 16 hexadecimal digits.
+        rivals: other detectors, by the names of their rows.
         device: what predicts latencies; None where they are measured.
     """
 
@@ -40,6 +42,7 @@ class Inputs:
     weights: str
     fingerprint: str
     device: DeviceFile | None = None
+    rivals: Mapping[str, Rival] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +54,7 @@ class Problem:
         bases: by name, "same" first; another backbone is not trained yet.
         limits: upper limits by metric name, percentages resolved.
         parent_costs: the parent's own value of every limited metric and of every arithmetic cost.
+        rivals: other detectors as bases, at the run's image size, by the names of their rows.
     """
 
     inputs: Inputs
@@ -58,6 +62,7 @@ class Problem:
     bases: Mapping[str, Base]
     limits: Mapping[str, float]
     parent_costs: Mapping[str, float]
+    rivals: Mapping[str, Base] = field(default_factory=dict)
 
     @property
     def budget(self) -> Budget:
@@ -99,6 +104,7 @@ class Problem:
             *([f"Searched across {len(self.bases)} bases: {', '.join(self.bases)}."] if len(self.bases) > 1 else []),
             f"The space reaches {ends}.",
             *dataset.warnings,
+            *notes_on(self.inputs.rivals),
             *self._notes_on_device(),
         ]
 

@@ -1,8 +1,9 @@
-"""The row that every search must beat: the user's whole network, fed an image small enough for the limits."""
+"""The rows that every search must beat: the user's whole network and its rivals, fed images small enough."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+
+import numpy as np
 
 from evaluators.result import Result, Status
 from evaluators.worker import Studied
@@ -12,37 +13,49 @@ from spaces.bases.base import Base
 from spaces.bases.names import SAME, BaseName
 from spaces.candidate import Candidate
 from spaces.channels.resize import resize
+from spaces.errors import BadInput
+from spaces.study import Study
 
 OF_WEIGHTS = ("params_m", "size_mb")  # the same at any image size
 
 
-class Reference(NamedTuple):
-    """The whole network at a smaller image size, as a row: `row` is its id, as in "parent@96"."""
+def plan_references(problem: Problem, /, *, has_smaller_image: bool) -> dict[str, Base]:
+    """Return what stands beside the rows of a search, by the ids of their own rows, as in "parent@96".
 
-    row: str
-    candidate: Candidate
-    studied: Studied
+    These are each rival at the largest image size, up to the run's, with which it meets the limits, and the user's own
+    network at the largest smaller one. The latter is left out where no smaller image helps (no limit, the parent
+    within it, a limit on parameters alone) or none is small enough, and in a search for bits, whose limits are not
+    about float networks. A latency is taken to follow MACs.
 
-
-def smaller_image(problem: Problem, same: Studied, /, *, seed: int) -> Reference | None:
-    """Return the whole network fed the largest image below its own with which it meets the limits.
-
-    None where no smaller image helps (no limit, the parent within it, a limit on parameters alone) or none is small
-    enough; and in a search for bits, whose limits are not about float networks. A latency is taken to follow MACs.
-
-    Args:
-        same: the user's own network. Nothing of it is cut, so what its own images told of it is told of smaller ones.
+    Raises:
+        BadInput: a rival is over the limits at every image size.
     """
+    references: dict[str, Base] = {}
     own = problem.bases[SAME]
-    weights = {name: cost for name, cost in own.costs(own.space.parent).items() if name in OF_WEIGHTS}
-    if problem.has_bits or _meets(problem, own) or problem.budget.violations(weights):
-        return None
-    base = next((base for base in _sizes(own) if _meets(problem, base)), None)
-    if base is None:
-        return None
-    n_images = len(same.calibration)
-    images = calibration_images(problem.inputs.holdout, n_images, seed=seed, imgsz=base.imgsz)
-    return Reference(f"parent@{base.imgsz}", base.space.parent, Studied(base, images, same.study))
+    if has_smaller_image and not problem.has_bits and _excess(problem, own) and not _weighs_too_much(problem, own):
+        smaller = next((base for base in _sizes(own) if not _excess(problem, base)), None)
+        references |= {} if smaller is None else {f"parent@{smaller.imgsz}": smaller}
+    for name, rival in problem.rivals.items():
+        over = _excess(problem, rival)
+        found = rival if not over else next((base for base in _sizes(rival) if not _excess(problem, base)), None)
+        if found is None:
+            raise BadInput(f"rivals: {name} is over the limits at every image size: {', '.join(over)}")
+        references[found.name] = found
+    return references
+
+
+def study_references(
+    references: Mapping[str, Base], problem: Problem, /, *, n_images: int, seed: int
+) -> dict[str, Studied]:
+    """Return `references`, by their bases' names, as `Supernets` holds bases: nothing of them is cut, so no study."""
+    return {
+        base.name: Studied(
+            base,
+            calibration_images(problem.inputs.holdout, n_images, seed=seed, imgsz=base.imgsz),
+            Study(tuple(np.zeros(block.parts * block.size) for block in base.graph.blocks), (), {}, {}),
+        )
+        for base in references.values()
+    }
 
 
 def without_references(results: Sequence[Result], /) -> list[Result]:
@@ -56,19 +69,24 @@ def _is_smaller_image(candidate: Candidate) -> bool:
     return not candidate.picks and name == BaseName(imgsz=name.imgsz) and name.imgsz is not None
 
 
-def _sizes(same: Base) -> Iterator[Base]:
-    """Yield the network of `same` at each smaller image size, the largest first."""
-    stride = image_stride(same.network)
-    for imgsz in range(same.imgsz - stride, 0, -stride):
-        name = str(BaseName(imgsz=imgsz))
-        graph = resize(same.graph, same.network, imgsz=imgsz)
-        yield replace(same, name=name, graph=graph, space=same.space.over(graph, base=name), imgsz=imgsz)
+def _sizes(base: Base) -> Iterator[Base]:
+    """Yield `base` at each smaller image size, the largest first."""
+    stride = image_stride(base.network)
+    for imgsz in range(base.imgsz - stride, 0, -stride):
+        name = str(replace(BaseName.parse(base.name), imgsz=imgsz))
+        graph = resize(base.graph, base.network, imgsz=imgsz)
+        yield replace(base, name=name, graph=graph, space=base.space.over(graph, base=name), imgsz=imgsz)
 
 
-def _meets(problem: Problem, base: Base) -> bool:
-    """Return whether the whole network of `base` is within the limits."""
+def _weighs_too_much(problem: Problem, base: Base) -> bool:
+    costs = base.costs(base.space.parent)
+    return bool(problem.budget.violations({name: costs[name] for name in OF_WEIGHTS}))
+
+
+def _excess(problem: Problem, base: Base) -> tuple[str, ...]:
+    """Return the names of the limits that the whole network of `base` is over."""
     costs = base.costs(base.space.parent)
     if "latency_ms" in problem.limits:
         whole = problem.parent_costs
         costs["latency_ms"] = whole["latency_ms"] * costs["macs_g"] / whole["macs_g"]
-    return not problem.budget.violations(costs)
+    return problem.budget.violations(costs)

@@ -17,7 +17,7 @@ from evaluators.worker import Supernets
 from leaderboards.entry import PARENT, REFERENCE, Entry, Quality
 from leaderboards.recipes.parts import Place, Ranking, Tuning
 from leaderboards.runs.problem import Inputs, Problem
-from leaderboards.runs.references import smaller_image
+from leaderboards.runs.references import plan_references, study_references
 from leaderboards.runs.strategies import objectives
 from leaderboards.tuning.finetune import FinetuneRecipe, finetune_recipe
 from leaderboards.tuning.finishing import MEASURED, Finishing, finish_row
@@ -26,6 +26,7 @@ from leaderboards.tuning.rungs import Halving, Ledger, spend_epochs
 from leaderboards.watcher import Watcher
 from search.journal import Journal
 from search.on_tune import run_trials
+from spaces.bases.names import BaseName
 from spaces.candidate import Candidate
 
 LATENCY_SECONDS = 2.0
@@ -46,18 +47,21 @@ def finish_rows(
     """Fine-tune, export and measure every row that has no entry yet, the parent, which is not trained, last."""
     scored = {result.candidate.id: result for result in front}
     candidates = {PARENT: problem.space.parent, **{row: result.candidate for row, result in scored.items()}}
-    if ranking.has_references and (found := smaller_image(problem, supernets.same, seed=ranking.seed)):
-        candidates |= {found.row: found.candidate}
-        supernets = replace(supernets, bases={found.candidate.base: found.studied, **supernets.bases})
+    references = plan_references(problem, has_smaller_image=ranking.has_references)
+    candidates |= {row: base.space.parent for row, base in references.items()}
     known = {record["id"] for record in journal.records("entry")}
     if not (missing := {row: candidate for row, candidate in candidates.items() if row not in known}):
         return
+    studied = study_references(references, problem, n_images=len(supernets.same.calibration), seed=ranking.seed)
+    supernets = replace(supernets, bases={**studied, **supernets.bases})
     own, ledger = _spend(
         front, problem, supernets, place=place, ranking=ranking, tuning=tuning, journal=journal, watcher=watcher
     )
     told = "fine-tuning and " if tuning.epochs and tuning.epoch_budget is None else ""
     watcher.stage(f"{told}exporting {len(missing)} rows")
     finishing = _finishing(own, tuning, place, problem.inputs, spent=ledger.spent)
+    foreign = [base.name for base in references.values() if BaseName.parse(base.name).backbone in problem.rivals]
+    finishing = replace(finishing, rivals=foreign)
     errors = dict(ledger.errors) | run_trials(
         partial(finish_row, supernets, finishing, candidates),
         sorted((row for row in missing if row not in ledger.errors), key=lambda row: row == PARENT),

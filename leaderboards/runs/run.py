@@ -227,7 +227,12 @@ def _blocks(space: Space) -> list[tuple[str, int]]:
 def _identity(parts: Parts, inputs: Inputs) -> dict[str, object]:
     """Return what a journal must agree with to be gone on with: the settings, and the contents behind the paths."""
     device = None if inputs.device is None else inputs.device.fingerprint
-    contents = {"weights": inputs.fingerprint, "data": inputs.dataset.fingerprint, "device_file": device}
+    contents: dict[str, object] = {
+        "weights": inputs.fingerprint,
+        "data": inputs.dataset.fingerprint,
+        "device_file": device,
+        "rivals": {name: fingerprint(rival.path) for name, rival in inputs.rivals.items()},
+    }
     if parts.bases.weights is None:
         return {**parts.identity, **contents}
     files = read_weight_paths(parts.bases.weights)

@@ -3,7 +3,7 @@
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -48,6 +48,7 @@ class Finishing:
         folder: the rows' files go to `folder/<id>/`.
         runtimes: the names of those that each row gets files for, the default one first.
         spent: what each row has had of an epoch budget; without one, rows are fine-tuned here.
+        rivals: the bases whose networks the parent does not teach, as their heads may be of another form.
     """
 
     recipe: FinetuneRecipe
@@ -59,6 +60,7 @@ class Finishing:
     runtimes: tuple[str, ...] = (DEFAULT,)
     holdout: tuple[Sample, ...] = ()
     spent: Mapping[str, Spent] = field(default_factory=dict)
+    rivals: Collection[str] = ()
 
 
 def finish_row(
@@ -81,6 +83,8 @@ def finish_row(
     studied = supernets.of(candidate)
     if row == PARENT:
         finishing = replace(finishing, recipe=replace(finishing.recipe, epochs=0))
+    if candidate.base in finishing.rivals:
+        finishing = replace(finishing, recipe=replace(finishing.recipe, distill=0.0))
     model, kept = _made(supernets, finishing, candidate, folder, report)
     threshold = parent_threshold(
         supernets.parent,

@@ -25,7 +25,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "What is given": ("weights", "data", "imgsz", "config", "out", "seed"),
     "Limits": (*LIMITS, "device_file", "allow_foreign_device"),
     "What is searched": (
-        "strategy", "candidates", "front", "references", "proxy", "ladder", "search_images", "precision",
+        "strategy", "candidates", "front", "references", "rivals", "proxy", "ladder", "search_images", "precision",
     ),
     "How networks are cut": ("importance", "recovery", "calibration_images", "keep_min", "align"),
     "Across networks": (
@@ -71,6 +71,7 @@ ALLOWED: Mapping[str, str] = {
     "track": f"some of {', '.join(TRACKERS)}",
     "device": "cpu, or 0, 1, ...",
     "weights": "digits, or a path",
+    "rivals": "paths, with commas between them",
     "data": "digits, or a path",
     "out": "a name, or a folder without '..'",
     "config": "a path",
