@@ -13,6 +13,7 @@ from spaces.errors import BadInput
 SPACE = "space"
 BASE = "base"
 CLOCK = "clock"
+MODELS = "models"  # a folder for each row
 TALLY = "detections.npz"  # which of them are right, image by image: intervals of mAP are made from it
 NO_PT = 'no model.pt (Ultralytics has no class for this kind of network; `YOLO("model.onnx")` predicts)'
 

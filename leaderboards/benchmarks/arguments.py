@@ -20,6 +20,7 @@ from spaces.errors import BadInput
 
 REAL = {
     "bccd": ("weights/bccd_yolov5nu_320.pt", "data/bccd/data.yaml", "imgsz=320"),
+    "coco2k": ("weights/coco_yolov8n.pt", "data/coco2k/data.yaml", "imgsz=320"),
     "coco128": ("weights/coco_yolov8n.pt", "data/coco128/data.yaml", "imgsz=640"),
 }
 ALONE = ("references=false", "image_sizes=none")  # a benchmark takes the best cut of the network at its own size
@@ -32,18 +33,21 @@ def known_data() -> list[str]:
     return [EMBEDDED, *(name for name in REAL if (_root() / REAL[name][1]).is_file())]
 
 
-def parts_of(data: str, *words: str) -> Parts:
+def parts_of(data: str, *words: str, alone: Sequence[str] = ALONE) -> Parts:
     """Return the parts of the recipe of a known data set, with `words` as on the command line.
+
+    Args:
+        alone: what leaves out the rest of a usual run.
 
     Raises:
         BadInput: another name, or REAL_DATA does not lead to it.
     """
     if data == EMBEDDED:
-        return read_recipe([*ALONE, *words]).parts()
+        return read_recipe([*alone, *words]).parts()
     if data not in known_data():
         raise BadInput(f"data={data!r:.60} must be {EMBEDDED}, or {' or '.join(REAL)} with REAL_DATA leading to it")
     weights, yaml, imgsz = REAL[data]
-    return read_recipe([f"weights={_root() / weights}", f"data={_root() / yaml}", imgsz, *ALONE, *words]).parts()
+    return read_recipe([f"weights={_root() / weights}", f"data={_root() / yaml}", imgsz, *alone, *words]).parts()
 
 
 def read_number(key: str, text: str, /, *, least: float) -> float:

@@ -32,6 +32,7 @@ BENCHMARKS: Mapping[str, str] = {
     "integer": f"{_HOME}.bits.integer:integer",
     "latency": f"{_HOME}.speed.latency:latency",
     "methods": f"{_HOME}.whole_runs.methods:methods",
+    "obvious": f"{_HOME}.whole_runs.obvious:obvious",
     "ablation": f"{_HOME}.whole_runs.ablation:ablation",
     "swaps": f"{_HOME}.whole_runs.swaps:swaps",
     "kills": f"{_HOME}.whole_runs.kills:kills",

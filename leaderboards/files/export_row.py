@@ -4,7 +4,7 @@ import difflib
 from pathlib import Path
 
 from leaderboards.files.export import export_other
-from leaderboards.run_folder import NO_PT, lacks_pt, read_board, read_run
+from leaderboards.run_folder import MODELS, NO_PT, lacks_pt, read_board, read_run
 from spaces.errors import BadInput
 
 
@@ -21,7 +21,7 @@ def export_row(folder: Path, row: str | None, file_format: str, /) -> Path:
         done = [name for name, entry in rows.items() if entry.quality is not None]
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise BadInput(f"id must be a finished row of this run ({', '.join(done)}), got {row!r:.60}{hint}")
-    models = folder / "models" / row
+    models = folder / MODELS / row
     ready = {"onnx": models / "model.onnx", "int8": models / "model_int8.onnx", "pt": models / "model.pt"}
     source = ready.get(file_format, models / "model.pt")
     if not source.exists() and lacks_pt(models):

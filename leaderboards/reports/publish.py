@@ -9,7 +9,7 @@ from leaderboards.reports.card import card
 from leaderboards.reports.charts import Blocks
 from leaderboards.reports.render import write_markdown
 from leaderboards.reports.report import Background, render_report
-from leaderboards.run_folder import BASE, SPACE, lacks_pt, read_board, read_run
+from leaderboards.run_folder import BASE, MODELS, SPACE, lacks_pt, read_board, read_run
 from search.journal import Replay
 from spaces.files import write_atomic
 
@@ -31,8 +31,8 @@ def publish(folder: Path, /) -> Leaderboard:
     report = render_report(board, results, background)
     write_atomic(folder / "report.html", report)
     for entry in board.entries:
-        if entry.quality is not None and (folder / "models" / entry.id).is_dir():
-            models = folder / "models" / entry.id
+        if entry.quality is not None and (folder / MODELS / entry.id).is_dir():
+            models = folder / MODELS / entry.id
             write_atomic(models / "card.md", card(entry, board, has_pt=not lacks_pt(models)))
     return board
 

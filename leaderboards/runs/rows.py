@@ -16,6 +16,7 @@ from evaluators.runtimes.runtime import load_runtime
 from evaluators.worker import Supernets
 from leaderboards.entry import PARENT, REFERENCE, Entry, Quality
 from leaderboards.recipes.parts import Place, Ranking, Tuning
+from leaderboards.run_folder import MODELS
 from leaderboards.runs.problem import Inputs, Problem
 from leaderboards.runs.references import plan_references, study_references
 from leaderboards.runs.strategies import objectives
@@ -108,7 +109,7 @@ def _finishing(
         replace(own, epochs=tuning.qat_epochs),
         inputs.holdout.rest,
         inputs.dataset.val,
-        (place.folder / "models").resolve(),
+        (place.folder / MODELS).resolve(),
         place.worker_device,
         tuning.runtimes,
         inputs.holdout.search,

@@ -22,6 +22,7 @@ from evaluators.metric import Metric
 from evaluators.result import Result
 from evaluators.worker import Supernets
 from leaderboards.recipes.parts import Place
+from leaderboards.run_folder import MODELS
 from leaderboards.tuning.finetune import FinetuneRecipe, finetune
 from leaderboards.tuning.halving import Spent, epochs_each, n_rungs, stopped
 from leaderboards.watcher import Watcher
@@ -82,7 +83,7 @@ class Halving:
             replace(self.tuning, epochs=epochs, seed=self.tuning.seed + number),  # another order of the images in each
             self.holdout.rest,
             () if is_last else self.holdout.search,
-            (self.place.folder / "models").resolve(),
+            (self.place.folder / MODELS).resolve(),
             self.place.worker_device,
         )
 

@@ -47,6 +47,7 @@ class TrainingRecipe:
         weight_decay: of convolution and linear weights only.
         flip: probability of mirroring; 0 where a mirror image is another class, as with digits.
         mosaic: probability of a mosaic of four images.
+        freezes_bn: whether BatchNorm keeps the statistics that it came with; its scales are trained all the same.
     """
 
     epochs: int
@@ -57,6 +58,7 @@ class TrainingRecipe:
     flip: float = 0.5
     mosaic: float = 0.0
     seed: int = 0
+    freezes_bn: bool = False
 
 
 class Lesson(Protocol):
@@ -175,6 +177,8 @@ def _train_epoch_(
     start, sums = time.perf_counter(), Counter[str]()
     n_steps = n_batches(len(data), recipe.batch)
     tuning.student.train()
+    if recipe.freezes_bn:
+        freeze_bn_(tuning.student)
     batches = epoch_batches(
         data, epoch=tuning.epoch, batch=recipe.batch, flip=recipe.flip, mosaic=recipe.mosaic, seed=recipe.seed
     )
@@ -193,6 +197,13 @@ def _train_epoch_(
     means = {name: value / n_steps for name, value in sums.items()}
     seconds = time.perf_counter() - start
     return {"epoch": tuning.epoch, "loss": sum(means.values()), **means, "seconds": seconds}
+
+
+def freeze_bn_(model: nn.Module, /) -> None:
+    """Let the BatchNorm layers of `model`, in training mode, normalise by the statistics that they have."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
 
 
 def _train_step_(tuning: _Tuning[Network], loss: Lesson, batch: Batch) -> dict[str, float]:

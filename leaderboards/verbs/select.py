@@ -7,7 +7,7 @@ from rich.console import Console
 
 from leaderboards import select as choosing
 from leaderboards.columns import called
-from leaderboards.run_folder import read_board, read_run
+from leaderboards.run_folder import MODELS, read_board, read_run
 from leaderboards.run_path import run_folder
 
 
@@ -17,7 +17,7 @@ def select(words: Sequence[str], console: Console, is_json: bool, /) -> None:
     journal, _ = read_run(folder)
     board = read_board(journal, folder)
     choice = choosing.select(board, choosing.read_limits(words[1:], board.parent) or board.limits)
-    path = folder / "models" / choice.entry.id / choice.file.file
+    path = folder / MODELS / choice.entry.id / choice.file.file
     facts = {"id": choice.entry.id, "precision": called(choice.file), "map50_95": choice.map50_95, "file": str(path)}
     if is_json:
         console.print_json(json.dumps({**facts, "readings": dict(choice.readings)}))

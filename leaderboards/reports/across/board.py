@@ -15,7 +15,7 @@ from leaderboards.entry import Entry, Quality
 from leaderboards.recipes.keys import LIMITS, WHERE
 from leaderboards.reports.across.past_run import PastRun, read_past_run
 from leaderboards.reports.across.standing import Contender, Place, stand
-from leaderboards.run_folder import TALLY
+from leaderboards.run_folder import MODELS, TALLY
 from search.pareto import is_front
 from spaces.errors import BadInput
 
@@ -140,7 +140,7 @@ def check_out(folder: Path, /) -> None:
 
 def _contender(run: PastRun, entry: Entry) -> Contender:
     assert entry.quality is not None
-    return Contender(entry.quality.map50_95, _tally(run.folder / "models" / entry.id / TALLY))
+    return Contender(entry.quality.map50_95, _tally(run.folder / MODELS / entry.id / TALLY))
 
 
 def _tally(path: Path) -> Tally | None:
