@@ -53,6 +53,19 @@ class Dataset:
     warnings: tuple[str, ...]
 
 
+class Unlabelled(NamedTuple):
+    """Images without boxes.
+
+    Attributes:
+        fingerprint: 16 hexadecimal digits that change with their names and sizes in bytes.
+        warnings: what was left out, a line each.
+    """
+
+    samples: tuple[Sample, ...]
+    fingerprint: str
+    warnings: tuple[str, ...]
+
+
 class Holdout(NamedTuple):
     """Train in two parts: what ranks candidates, and what calibrates them. Fine-tuning reads both."""
 
@@ -74,6 +87,29 @@ def load_dataset(path: Path, *, needs_train_labels: bool = True) -> Dataset:
         return _load(path, needs_train_labels=needs_train_labels)
     except OSError as error:  # from whichever of the many files it comes
         raise BadInput(f"{error.filename or path}: cannot be read: {error.strerror}") from error
+
+
+def load_unlabelled(folder: Path, dataset: Dataset, /) -> Unlabelled:
+    """Return the images in `folder`, or those that a .txt file lists, without boxes.
+
+    What is in `dataset` too, byte by byte, is left out, and so are unreadable ones while they are at most 1 %.
+
+    Raises:
+        BadInput: there is no image, or none is left.
+    """
+    where = f"images={str(folder)!r}"
+    images = find_images([folder], where=where)
+    unreadable = find_unreadable(images)
+    warnings = _judge(unreadable, len(images), where=where)
+    known = [sample.image for sample in (*dataset.train, *dataset.val)]
+    shared = {image for image, _ in find_shared(known, [image for image in images if image not in set(unreadable)])}
+    if shared:
+        warnings.append(f"{where} has {len(shared)} of {len(images)} images that are in train or val too; left out")
+    left = [image for image in images if image not in shared and image not in set(unreadable)]
+    if not left:
+        raise BadInput(f"{where} has no image that is not in train or val")
+    samples = tuple(Sample(image, np.zeros((0, 5), np.float32)) for image in left)
+    return Unlabelled(samples, _fingerprint((), {"images": samples}), tuple(warnings))
 
 
 def split_holdout(samples: Sequence[Sample], *, n_holdout: int, seed: int) -> Holdout:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from leaderboards.recipes.keys import LIMITS
 from leaderboards.recipes.recipe import Recipe
 from leaderboards.recipes.strategy_keys import check_keys, mask_of_keys
+from search.methods.by_name import METHODS
 from search.strategies.by_name import STRATEGIES, StrategyRecord
 from spaces.bases.names import SAME
 from spaces.errors import BadInput
@@ -21,6 +22,7 @@ def check_demands(recipe: Recipe, /) -> None:
     """
     changed = {key for key, field in Recipe.model_fields.items() if getattr(recipe, key) != field.default}
     check_keys(recipe.strategy, recipe.importance, changed)
+    _check_labels(recipe)
     record = STRATEGIES.get(recipe.strategy)
     if record is not None and recipe.bits and not record.searches_bits:
         raise BadInput(
@@ -30,6 +32,15 @@ def check_demands(recipe: Recipe, /) -> None:
         _check_control(record, recipe)
     elif odd := next((key for key in CONTROL_KEYS if key in changed), None):
         raise BadInput(f"{odd} is a key of strategy={CONTROLS[0]}, got it with strategy={recipe.strategy}")
+
+
+def _check_labels(recipe: Recipe) -> None:
+    if not recipe.labels and recipe.distill == 0:
+        raise BadInput("labels=false learns the parent's outputs alone, which distill=0 leaves out")
+    if not recipe.labels and recipe.strategy in METHODS:
+        raise BadInput(f"labels=false cannot serve strategy={recipe.strategy}, which trains on labels between its cuts")
+    if recipe.images is not None and recipe.labels and (recipe.finetune_epochs or recipe.strategy in METHODS):
+        raise BadInput("images have no boxes to learn: set labels=false, or finetune_epochs=0 to calibrate alone")
 
 
 def _check_control(record: StrategyRecord, recipe: Recipe) -> None:

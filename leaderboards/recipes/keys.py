@@ -67,6 +67,8 @@ class Keys(BaseModel):
     run."""
     data: str = EMBEDDED
     """A data yaml in the Ultralytics layout."""
+    images: str | None = None
+    """A folder of unlabelled images, which calibrate, and train where labels=false."""
     imgsz: ImageSize = 640
     """Side of the square input in pixels, a multiple of 32."""
     gflops: Amount | None = None
@@ -137,6 +139,8 @@ class Keys(BaseModel):
     """Epochs of fine-tuning for each row; 0 trains nothing."""
     epoch_budget: Annotated[int | None, AfterValidator(check_epoch_budget)] = Field(None, ge=1, le=1_000_000)
     """Epochs for all rows together, by successive halving: dominated rows stop early. `purse` is its older name."""
+    labels: bool = True
+    """Whether rows learn the boxes of train; without, they learn the parent's outputs alone."""
     qat_epochs: int | None = Field(None, ge=0, le=10_000)
     """Epochs of rows with bits on their bits; as many as of fine-tuning."""
     proxy: Annotated[str, AfterValidator(ranking), AfterValidator(bit_keys.check_seeing)] = Field(

@@ -58,6 +58,7 @@ class Sources:
         search_images: of train, that rank candidates.
         reads_boxes: whether anything of the run reads the boxes of train.
         rivals: paths of other detectors.
+        images: a folder of unlabelled images that join train, outside the hold-out.
     """
 
     weights: str
@@ -68,6 +69,7 @@ class Sources:
     device_file: str | None
     allow_foreign_device: bool
     rivals: tuple[str, ...] = ()
+    images: str | None = None
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,7 @@ class Tuning:
     Attributes:
         qat_epochs: of those with bits, on their bits.
         epoch_budget: for all rows together; None where each has `epochs`.
+        reads_labels: whether the boxes of train are learned, beside what the parent teaches.
         lr: None for what suits the number of classes.
         runtimes: that each row gets files for, the default one first.
     """
@@ -169,6 +172,7 @@ class Tuning:
     mosaic: float
     seed: int
     runtimes: tuple[str, ...]
+    reads_labels: bool = True
 
 
 @dataclass(frozen=True)

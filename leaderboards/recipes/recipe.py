@@ -58,7 +58,8 @@ class Recipe(Keys):
     @property
     def reads_boxes(self) -> bool:
         """Whether anything of the run reads the boxes of train: ranking by mAP or loss does, and fine-tuning."""
-        return self.finetune_epochs > 0 or reads_boxes(self.proxy, self.ladder) or self.strategy in METHODS
+        learns_boxes = (self.finetune_epochs > 0 and self.labels) or self.strategy in METHODS
+        return learns_boxes or reads_boxes(self.proxy, self.ladder)
 
     def _sources(self) -> Sources:
         return Sources(
@@ -70,6 +71,7 @@ class Recipe(Keys):
             self.device_file,
             self.allow_foreign_device,
             self.rivals,
+            self.images,
         )
 
     def _making(self) -> Making:
@@ -114,4 +116,5 @@ class Recipe(Keys):
             self.mosaic,
             self.seed,
             self.runtimes,
+            self.labels,
         )

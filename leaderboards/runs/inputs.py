@@ -1,10 +1,11 @@
 """What a recipe names, loaded and checked."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from evaluators.data.dataset import load_dataset, split_holdout
+from evaluators.data.dataset import Dataset, Holdout, Unlabelled, load_dataset, load_unlabelled, split_holdout
 from evaluators.data.digits import render_digits
 from evaluators.devices.device_file import DeviceFile, read_device_file
 from leaderboards.recipes.keys import EMBEDDED
@@ -32,6 +33,8 @@ def load_inputs(parts: Parts, /) -> Inputs:
     yaml = render_digits(ROOT / "datasets") if sources.data == EMBEDDED else Path(sources.data)
     dataset = load_dataset(yaml, needs_train_labels=sources.reads_boxes)
     holdout = split_holdout(dataset.train, n_holdout=sources.search_images, seed=sources.seed)
+    if sources.images is not None:
+        dataset, holdout = _joined(dataset, holdout, load_unlabelled(Path(sources.images), dataset))
     n_calibration = min(parts.making.calibration_images, len(holdout.rest))
     if parts.cutting.weight_bits and n_calibration < MIN_IMAGES:
         raise BadInput(f"bits: ranges need at least {MIN_IMAGES} calibration images, there are {n_calibration}")
@@ -49,6 +52,17 @@ def load_inputs(parts: Parts, /) -> Inputs:
     device = _device(sources, parts.bases, parent=digest, is_limited="latency_ms" in parts.limits)
     rivals = load_rivals(sources.rivals, dataset.names)
     return Inputs(dataset, holdout, parent, architecture, sources.weights, digest, device, rivals)
+
+
+def _joined(dataset: Dataset, holdout: Holdout, unlabelled: Unlabelled) -> tuple[Dataset, Holdout]:
+    """Return both with the `unlabelled` images among those that calibrate and train."""
+    said = f"{len(unlabelled.samples)} unlabelled images calibrate and train beside those of train."
+    joined = replace(
+        dataset,
+        fingerprint=f"{dataset.fingerprint}+{unlabelled.fingerprint}",
+        warnings=(*dataset.warnings, *unlabelled.warnings, said),
+    )
+    return joined, Holdout(holdout.search, (*holdout.rest, *unlabelled.samples))
 
 
 def _device(sources: Sources, bases: Bases, /, *, parent: str, is_limited: bool) -> DeviceFile | None:

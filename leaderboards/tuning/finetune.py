@@ -25,10 +25,12 @@ class FinetuneRecipe(TrainingRecipe):
 
     Attributes:
         distill: weight of the parent's part of the loss; 0 leaves the parent out.
+        reads_labels: whether the task's own loss is learned too; without, no label is read.
         keep_zeros: whether weights that are zero stay so, as those of a masked network must.
     """
 
     distill: float = 2.0
+    reads_labels: bool = True
     keep_zeros: bool = False
 
 
@@ -48,6 +50,7 @@ def finetune_recipe(tuning: Tuning, /, *, n_classes: int) -> FinetuneRecipe:
         batch=tuning.batch,
         lr=default_lr(n_classes) if tuning.lr is None else tuning.lr,
         distill=tuning.distill,
+        reads_labels=tuning.reads_labels,
         flip=tuning.flip,
         mosaic=tuning.mosaic,
         seed=tuning.seed,
@@ -89,12 +92,13 @@ class TaskLesson:
         self._student = student
         self._criterion = student.init_criterion()
         self._weight = recipe.distill
+        self._reads_labels = recipe.reads_labels
         self._teacher = _teacher(parent, next(student.parameters()).device) if recipe.distill > 0 else None
 
     def __call__(self, images: Tensor, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the task's loss per image and the weighted loss to the parent."""
         raw = self._student(images)
-        task = self._criterion(raw, targets)[0].sum() / len(images)
+        task = self._criterion(raw, targets)[0].sum() / len(images) if self._reads_labels else images.new_zeros(())
         if self._teacher is None:
             return {"task_loss": task, "distill_loss": torch.zeros_like(task)}
         with torch.no_grad():

@@ -22,7 +22,7 @@ from spaces.detectors.backbones.trunks import TRUNKS
 
 WIDTH = 100
 GROUPS: Mapping[str, tuple[str, ...]] = {
-    "What is given": ("weights", "data", "imgsz", "config", "out", "seed"),
+    "What is given": ("weights", "data", "images", "imgsz", "config", "out", "seed"),
     "Limits": (*LIMITS, "device_file", "allow_foreign_device"),
     "What is searched": (
         "strategy", "candidates", "front", "references", "rivals", "proxy", "ladder", "search_images", "precision",
@@ -36,7 +36,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "rounds", "round_epochs", "sparsity", "granularity", "sparsity_percent",
     ),
     "How rows are fine-tuned": (
-        "finetune_epochs", "epoch_budget", "batch", "lr", "distill", "flip", "mosaic", "runtimes",
+        "finetune_epochs", "labels", "epoch_budget", "batch", "lr", "distill", "flip", "mosaic", "runtimes",
     ),
     "Where it runs": ("workers", "device", "ray_address", "track"),
 }  # fmt: skip
@@ -71,6 +71,7 @@ ALLOWED: Mapping[str, str] = {
     "track": f"some of {', '.join(TRACKERS)}",
     "device": "cpu, or 0, 1, ...",
     "weights": "digits, or a path",
+    "images": "a folder, or a .txt list",
     "rivals": "paths, with commas between them",
     "data": "digits, or a path",
     "out": "a name, or a folder without '..'",

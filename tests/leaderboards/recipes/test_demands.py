@@ -18,6 +18,9 @@ from spaces.errors import BadInput
         ("strategy=unstructured depth=1", "leave out backbones, depth"),
         ("strategy=unstructured granularity=n_m sparsity_percent=30", "2:4 is 50 percent"),
         ("granularity=kernel", "granularity is a key of strategy=unstructured, got it with strategy=informed"),
+        ("labels=false distill=0", "which distill=0 leaves out"),
+        ("labels=false strategy=slimming", "labels=false cannot serve strategy=slimming"),
+        ("images=here", "images have no boxes to learn"),
         ("strategy=random sparsity_percent=30", "sparsity_percent is a key of strategy=unstructured"),
     ],
 )

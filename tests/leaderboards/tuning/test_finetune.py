@@ -211,3 +211,37 @@ def test_every_epoch_is_reported(samples: tuple[Sample, ...], tmp_path: Path) ->
 @pytest.mark.parametrize(("n_classes", "lr"), [(80, 0.01 / 84), (10, 0.01 / 14), (3, 1e-3), (1, 1e-3)])
 def test_the_learning_rate_falls_with_the_number_of_classes_as_ultralytics_has_it(n_classes: int, lr: float) -> None:
     assert default_lr(n_classes) == pytest.approx(lr, abs=5e-7)  # six digits
+
+
+def test_without_labels_only_the_parent_is_learned(samples: tuple[Sample, ...], tmp_path: Path) -> None:
+    reports: list[Mapping[str, float]] = []
+    student, recipe = narrowed(detector()), replace(RECIPE, reads_labels=False)
+    bare = tuple(replace(sample, labels=sample.labels[:0]) for sample in samples)
+    tuned = [
+        finetune(
+            student,
+            detector(),
+            each,
+            recipe=recipe,
+            checkpoint=tmp_path / f"{len(each[0].labels)}.pt",
+            report=reports.append,
+            device="cpu",
+        )
+        for each in (samples, bare)
+    ]
+    assert_equal(*tuned)
+    assert all(report["task_loss"] == 0 and report["distill_loss"] > 0 for report in reports)
+    before, after = student.state_dict(), tuned[0].state_dict()
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+
+
+@pytest.mark.parametrize("freezes_bn", [True, False])
+def test_frozen_batchnorm_keeps_its_statistics_and_learns_its_scales(
+    samples: tuple[Sample, ...], tmp_path: Path, freezes_bn: bool
+) -> None:
+    recipe = replace(RECIPE, freezes_bn=freezes_bn)
+    before, after = detector().state_dict(), tune(samples, tmp_path / "checkpoint.pt", recipe=recipe).state_dict()
+    means = [name for name in before if name.endswith("running_mean")]
+    assert all(torch.equal(before[name], after[name]) for name in means) == freezes_bn
+    scales = [name for name in before if name.endswith("bn.weight")]
+    assert any(not torch.equal(before[name], after[name]) for name in scales)
