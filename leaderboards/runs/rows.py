@@ -29,6 +29,7 @@ from search.journal import Journal
 from search.on_tune import run_trials
 from spaces.bases.names import BaseName
 from spaces.candidate import Candidate
+from spaces.recovery.recovery import Recovery
 
 LATENCY_SECONDS = 2.0
 
@@ -93,6 +94,8 @@ def _spend(
 ) -> tuple[FinetuneRecipe, Ledger]:
     """Return how rows are fine-tuned, and what has come of an epoch budget; what is no part of it has a row's share."""
     own = finetune_recipe(tuning, n_classes=len(problem.inputs.dataset.names))
+    if supernets.recovery is Recovery.NOTHING:  # the statistics are still the uncut network's
+        own = replace(own, freezes_bn=False)
     if tuning.epoch_budget is None:
         return own, Ledger()
     halving = Halving(problem.inputs.holdout, supernets, place, own, objectives(ranking.proxy, problem)[1:])

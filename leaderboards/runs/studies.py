@@ -77,7 +77,7 @@ def graft_backbones(
     missing = [name for name in names if not (folder / name / "architecture.json").exists()]
     if missing:
         watcher.stage(f"grafting {', '.join(missing)}: {bases.graft_epochs} epochs without labels, then as many with")
-        own = replace(tuning, epochs=bases.graft_epochs, lr=TUNING_LR)
+        own = replace(tuning, epochs=bases.graft_epochs, lr=TUNING_LR, freezes_bn=False)
         task = _Grafts(own, inputs.parent, inputs.dataset.train, folder, bases.weights, place.worker_device)
         errors = run_trials(
             task,

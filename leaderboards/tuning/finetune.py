@@ -43,7 +43,10 @@ def default_lr(n_classes: int, /) -> float:
 
 
 def finetune_recipe(tuning: Tuning, /, *, n_classes: int) -> FinetuneRecipe:
-    """Return how every row of a run is fine-tuned."""
+    """Return how every row of a run is fine-tuned.
+
+    Rows come with statistics of calibration images, which those of a few small batches are worse than.
+    """
     return FinetuneRecipe(
         epochs=tuning.epochs,
         imgsz=tuning.imgsz,
@@ -54,6 +57,7 @@ def finetune_recipe(tuning: Tuning, /, *, n_classes: int) -> FinetuneRecipe:
         flip=tuning.flip,
         mosaic=tuning.mosaic,
         seed=tuning.seed,
+        freezes_bn=True,
     )
 
 

@@ -83,7 +83,7 @@ def make_parent(
 def graft_recipe(tuning: FinetuneRecipe, /, *, epochs: int) -> TrainingRecipe:
     """Return how a backbone is grafted in a run that fine-tunes by `tuning`: on the same images, from scratch."""
     shared = {field.name: getattr(tuning, field.name) for field in fields(TrainingRecipe)}
-    return TrainingRecipe(**{**shared, "epochs": epochs, "lr": LR})
+    return TrainingRecipe(**{**shared, "epochs": epochs, "lr": LR, "freezes_bn": False})
 
 
 def graft(

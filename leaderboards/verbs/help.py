@@ -53,6 +53,7 @@ COMPUTED = {  # defaults that depend on other keys or on the machine
     "precision": "by the CPU",
     "proxy": "loss, or map50_95",
     "workers": "CPUs, at most 8",
+    "image_sizes": "by limits",
     "lr": "by classes",
     "out": "by weights and data",
 }

@@ -130,7 +130,7 @@ def make_swapping(
 ) -> SwapRecipe:
     """Return what is the same for every backbone under the parent of `inputs`."""
     val = load_images(inputs.dataset.val, imgsz=parts.bases.imgsz)
-    tuning = finetune_recipe(parts.tuning, n_classes=len(inputs.dataset.names))
+    tuning = replace(finetune_recipe(parts.tuning, n_classes=len(inputs.dataset.names)), freezes_bn=False)
     return SwapRecipe(inputs, val, graft_recipe(tuning, epochs=graft_epochs), tuning, weights, folder)
 
 

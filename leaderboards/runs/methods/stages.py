@@ -113,8 +113,9 @@ def _train_there(task: _Training, name: BaseName, place: Place, watcher: Watcher
 
 
 def stage_recipe(rounds: Rounds, rows: FinetuneRecipe, /) -> StageRecipe:
-    """Return how a method trains between its cuts: as `rows` are, but for its own epochs and sparsity."""
-    return StageRecipe(**{**asdict(rows), "epochs": rounds.epochs}, sparsity=rounds.sparsity, is_eased=rounds.is_eased)
+    """Return how a method trains between its cuts: as `rows` are, but for its epochs, sparsity and live BatchNorm."""
+    own = {**asdict(rows), "epochs": rounds.epochs, "freezes_bn": False}
+    return StageRecipe(**own, sparsity=rounds.sparsity, is_eased=rounds.is_eased)
 
 
 def without_layers(network: DetectionModel, name: BaseName, /) -> tuple[DetectionModel, BaseName]:
