@@ -7,7 +7,7 @@ goes on where it was.
 import hashlib
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ultralytics.nn.tasks import DetectionModel
