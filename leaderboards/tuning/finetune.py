@@ -45,19 +45,21 @@ def default_lr(n_classes: int, /) -> float:
 def finetune_recipe(tuning: Tuning, /, *, n_classes: int) -> FinetuneRecipe:
     """Return how every row of a run is fine-tuned.
 
-    Rows come with statistics of calibration images, which those of a few small batches are worse than.
+    Rows come with BatchNorm statistics of calibration images. A gentle training keeps them, as those of small batches
+    are worse; at the highest rate, where weights move far, they have to follow (docs/results.md).
     """
+    lr = default_lr(n_classes) if tuning.lr is None else tuning.lr
     return FinetuneRecipe(
         epochs=tuning.epochs,
         imgsz=tuning.imgsz,
         batch=tuning.batch,
-        lr=default_lr(n_classes) if tuning.lr is None else tuning.lr,
+        lr=lr,
         distill=tuning.distill,
         reads_labels=tuning.reads_labels,
         flip=tuning.flip,
         mosaic=tuning.mosaic,
         seed=tuning.seed,
-        freezes_bn=True,
+        freezes_bn=lr < HIGHEST_LR,
     )
 
 

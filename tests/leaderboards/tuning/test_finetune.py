@@ -12,7 +12,8 @@ from torch import nn
 from ultralytics.nn.tasks import DetectionModel
 
 from evaluators.data.dataset import Sample
-from leaderboards.tuning.finetune import FinetuneRecipe, default_lr, finetune
+from leaderboards.recipes.parts import Parts
+from leaderboards.tuning.finetune import FinetuneRecipe, default_lr, finetune, finetune_recipe
 from spaces.cutting.mask import Granularity, Mask
 from spaces.cutting.masks import kept, weighted_layers
 from tests.spaces.detectors.yolov5.tiny import tiny
@@ -245,3 +246,10 @@ def test_frozen_batchnorm_keeps_its_statistics_and_learns_its_scales(
     assert all(torch.equal(before[name], after[name]) for name in means) == freezes_bn
     scales = [name for name in before if name.endswith("bn.weight")]
     assert any(not torch.equal(before[name], after[name]) for name in scales)
+
+
+@pytest.mark.parametrize(("lr", "n_classes", "freezes_bn"), [(None, 80, True), (None, 3, False), (4e-4, 3, True)])
+def test_a_gentle_training_keeps_the_statistics(
+    parts: Parts, lr: float | None, n_classes: int, freezes_bn: bool
+) -> None:
+    assert finetune_recipe(replace(parts.tuning, lr=lr), n_classes=n_classes).freezes_bn == freezes_bn
