@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from ultralytics.nn.tasks import DetectionModel
 
+from evaluators.budget import ROUNDING
 from evaluators.data.dataset import Holdout
 from evaluators.data.images import Images, load_images
 from leaderboards.recipes.parts import Bases
@@ -66,7 +67,7 @@ def smaller_sizes(network: DetectionModel, imgsz: int, /, *, share: float) -> li
     """
     stride = image_stride(network)
     below = [] if share >= 1 else list(range(imgsz - stride, 0, -stride))
-    n_over = sum((size / imgsz) ** 2 > share for size in below)
+    n_over = sum((size / imgsz) ** 2 > share * (1 + ROUNDING) for size in below)
     sizes = below[: n_over + 1]
     n = min(len(sizes), MOST_SIZES)
     return [sizes[(place + 1) * len(sizes) // n - 1] for place in range(n)]

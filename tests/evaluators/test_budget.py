@@ -28,6 +28,9 @@ def test_scaling_by_one_plus_the_excess_makes_everything_fit(
 def test_a_limit_that_is_met_exactly_is_met() -> None:
     assert Budget({"macs_g": 2.0}).violations({"macs_g": 2.0}) == ()
     assert Budget({"macs_g": 2.0}).excess({"macs_g": 2.0}) == 0.0
+    third = 36 / 100 * 1.1
+    assert Budget({"macs_g": third}).violations({"macs_g": third * (1 + 1e-15)}) == ()
+    assert Budget({"macs_g": third}).violations({"macs_g": third * (1 + 1e-6)}) == ("macs_g",)
 
 
 def test_a_limit_without_a_reading_is_not_judged() -> None:

@@ -35,6 +35,7 @@ def obvious(
     seeds: str = "3",
     candidates: str = "72",
     front: str = "2",
+    search_images: str = "64",
     epochs: str = "0",
     workers: str = "2",
     out: str = "",
@@ -46,16 +47,17 @@ def obvious(
         rivals: files of other trained detectors, with commas between them.
         budgets: percentages of the parent's MACs.
         front: rows of each search.
+        search_images: of train, that rank candidates.
         epochs: of fine-tuning, for rows and references alike; 0 trains nothing.
         out: a folder for the runs.
     """
     shares, n_seeds = read_shares("budgets", budgets), read_count("seeds", seeds, least=1)
-    own = [f"candidates={candidates}", f"front={front}", f"finetune_epochs={epochs}", f"workers={workers}"]
-    words = [*own, *([f"rivals={rivals}"] if rivals else [])]
+    own = [f"candidates={candidates}", f"front={front}", f"search_images={search_images}"]
+    words = [*own, f"finetune_epochs={epochs}", f"workers={workers}", *([f"rivals={rivals}"] if rivals else [])]
     folder = run_folder(out or f"obvious-{data}-{epochs}")
     rows = [_row(run, data, epochs) for run in make_runs(list(_plans(data, words, shares, range(n_seeds), folder)))]
     worst = min(float(row["above"]) for row in rows)
-    asked = [*([f"rivals={rivals}"] if rivals else []), f"budgets={budgets}", f"seeds={seeds}", *own[:2]]
+    asked = [*([f"rivals={rivals}"] if rivals else []), f"budgets={budgets}", f"seeds={seeds}", *own]
     return Record(
         f"obvious_{data}_{epochs}",
         "mAP50-95 on val of the best row, less that of the best of its references, at the worst budget and seed",
