@@ -27,6 +27,7 @@ from leaderboards.tuning.rungs import Halving, Ledger, spend_epochs
 from leaderboards.watcher import Watcher
 from search.journal import Journal
 from search.on_tune import run_trials
+from spaces.bases.base import Base
 from spaces.bases.names import BaseName
 from spaces.candidate import Candidate
 from spaces.recovery.recovery import Recovery
@@ -61,9 +62,7 @@ def finish_rows(
     )
     told = "fine-tuning and " if tuning.epochs and tuning.epoch_budget is None else ""
     watcher.stage(f"{told}exporting {len(missing)} rows")
-    finishing = _finishing(own, tuning, place, problem.inputs, spent=ledger.spent)
-    foreign = [base.name for base in references.values() if BaseName.parse(base.name).backbone in problem.rivals]
-    finishing = replace(finishing, rivals=foreign)
+    finishing = _finishing(own, tuning, place, problem.inputs, spent=ledger.spent, rivals=_foreign(references, problem))
     errors = dict(ledger.errors) | run_trials(
         partial(finish_row, supernets, finishing, candidates),
         sorted((row for row in missing if row not in ledger.errors), key=lambda row: row == PARENT),
@@ -104,7 +103,14 @@ def _spend(
 
 
 def _finishing(
-    own: FinetuneRecipe, tuning: Tuning, place: Place, inputs: Inputs, /, *, spent: Mapping[str, Spent]
+    own: FinetuneRecipe,
+    tuning: Tuning,
+    place: Place,
+    inputs: Inputs,
+    /,
+    *,
+    spent: Mapping[str, Spent],
+    rivals: Sequence[str],
 ) -> Finishing:
     """Return how rows are finished that are fine-tuned by `own`."""
     return Finishing(
@@ -117,7 +123,13 @@ def _finishing(
         tuning.runtimes,
         inputs.holdout.search,
         spent,
+        rivals,
     )
+
+
+def _foreign(references: Mapping[str, Base], problem: Problem) -> list[str]:
+    """Return the names of those bases of `references` that are other detectors."""
+    return [base.name for base in references.values() if BaseName.parse(base.name).backbone in problem.rivals]
 
 
 class _Made(NamedTuple):

@@ -36,7 +36,8 @@ from tests.spaces.untrained import detector, study_without_images
 
 WORDS = (
     "imgsz=64", "image_sizes=none", "gflops=70%", "size_mb=12%", "bits=4,8", "activation_bits=[6, 8]",
-    "calibration_images=8", "search_images=2", "candidates=3", "recovery=adaptive_bn", "precision=bfloat16", "workers=1",
+    "calibration_images=8", "search_images=2", "candidates=3", "recovery=adaptive_bn", "precision=bfloat16",
+    "workers=1",
 )  # fmt: skip
 
 
