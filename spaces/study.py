@@ -87,8 +87,8 @@ def study_parent(
 def resize_study(study: Study, parent: nn.Module, /, *, before: int, after: int) -> Study:
     """Return what `study`, of square images of `before` pixels, tells about `parent` at `after` pixels.
 
-    Which channels matter hardly depends on the size, so scores and losses stay, and places move with the image:
-    `bench image_sizes` tells what a study of each size's own would be worth.
+    Which channels matter hardly depends on the size, so scores and losses stay, and places move with the image;
+    docs/results.md has what a study of the size's own is worth.
     """
     was, now = (count_places(parent, study.places, imgsz=imgsz) for imgsz in (before, after))
     moved = {name: move_places(at, before=was[name], after=now[name]) for name, at in study.places.items()}

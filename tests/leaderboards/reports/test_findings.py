@@ -12,6 +12,7 @@ from leaderboards.reports.findings import (
     search_sentence,
     tiles,
 )
+from spaces.candidate import Candidate
 from tests.leaderboards.synthetic import file_of, make_board, make_results, with_file, with_reference
 from tests.leaderboards.test_leaderboard import board_of
 
@@ -88,3 +89,12 @@ def test_the_headline_compares_with_the_smaller_image_and_the_legend_tells_what_
     assert "192 px has" not in headline(better)
     (sentence,) = reference_sentences(better)
     assert sentence.count(",") == 4  # all five measured rows, of more MACs or as many, and of less mAP
+
+
+def test_a_rival_is_told_by_its_name() -> None:
+    board = with_reference(make_board(), share=0.33, noise=-0.05)
+    rival = replace(board.references[0], id="yolo11n@192", candidate=Candidate("yolo11n@192", ()))
+    entries = [entry for entry in board.entries if entry is not board.references[0]]
+    board = Leaderboard([*entries, rival], board.limits)
+    assert " The rival yolo11n fed 192 px has " in headline(board)
+    assert reference_sentences(board) == ["yolo11n@192 is the rival yolo11n fed 192 px."]
