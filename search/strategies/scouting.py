@@ -21,7 +21,7 @@ class Scouting:
     """Proposes the scouts first and then what `inner` proposes, which is told of them with its own first results.
 
     Args:
-        scouts: of the bases that are worth knowing, at least one.
+        scouts: one of each base that is worth knowing, at least one.
         metric: by which bases are compared.
         favour: gets the chance of each base that a scout was measured of, at most 1.0.
     """
@@ -65,14 +65,14 @@ class Scouting:
 
 
 def chances(results: Sequence[Result], metric: Metric, /) -> dict[str, float]:
-    """Return for each base the chance that its best result deserves, 1.0 for the best of all; failed ones have none."""
-    best: dict[str, float] = {}
-    for result in results:
-        if result.status is Status.DONE:
-            loss, base = metric.loss(result.readings[metric.name]), result.candidate.base
-            best[base] = min(loss, best.get(base, math.inf))
-    if not best:
+    """Return for each base the chance, at most 1.0, that its scout deserves beside the best one; failed ones have none.
+
+    The best is one that is cut where there is any: a whole network is no find, so it must not keep draws from others.
+    """
+    done = [result for result in results if result.status is Status.DONE]
+    if not done:
         return {}
-    least = min(best.values())
+    losses = {result.candidate.base: metric.loss(result.readings[metric.name]) for result in done}
+    least = min(losses[result.candidate.base] for result in [each for each in done if each.candidate.picks] or done)
     scale = TOLERANCE * max(abs(least), 1e-9)
-    return {base: math.exp((least - loss) / scale) for base, loss in best.items()}
+    return {base: math.exp(min((least - loss) / scale, 0.0)) for base, loss in losses.items()}

@@ -9,7 +9,7 @@ from search.loop import rng_for
 from search.strategies.scouting import TOLERANCE, Scouting, chances
 from spaces.candidate import Candidate
 
-SCOUTS = [Candidate("same", (("a", 1),)), Candidate("same@32", ())]
+SCOUTS = [Candidate("same", (("a", 1),)), Candidate("same@32", (("a", 2),))]
 
 
 class Recorder:
@@ -52,7 +52,13 @@ def test_a_base_whose_scout_is_worse_has_less_chance(metric: Metric, readings: t
     assert found == {"same": 1.0, "same@32": pytest.approx(np.exp(-0.1 / TOLERANCE))}
 
 
-def test_only_the_best_scout_of_a_base_that_was_measured_counts() -> None:
+def test_only_what_was_measured_counts() -> None:
     failed = result(SCOUTS[1], 0.9, Status.OVER_BUDGET)
-    assert chances([result(SCOUTS[0], 0.1), result(SCOUTS[0], 0.4), failed], MAP) == {"same": 1.0}
+    assert chances([result(SCOUTS[0], 0.1), failed], MAP) == {"same": 1.0}
     assert chances([failed], MAP) == {}
+
+
+def test_a_whole_network_keeps_no_draws_from_one_that_is_cut() -> None:
+    whole = result(Candidate("same@32", ()), 0.6)
+    assert chances([result(SCOUTS[0], 0.5), whole], MAP) == {"same": 1.0, "same@32": 1.0}
+    assert chances([whole], MAP) == {"same@32": 1.0}
