@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 
@@ -36,11 +37,13 @@ def plan_references(problem: Problem, /, *, has_smaller_image: bool) -> dict[str
         smaller = next((base for base in _sizes(own) if not _excess(problem, base)), None)
         references |= {} if smaller is None else {f"parent@{smaller.imgsz}": smaller}
     for name, rival in problem.rivals.items():
-        over = _excess(problem, rival)
-        found = rival if not over else next((base for base in _sizes(rival) if not _excess(problem, base)), None)
-        if found is None:
-            raise BadInput(f"rivals: {name} is over the limits at every image size: {', '.join(over)}")
-        references[found.name] = found
+        for base in chain([rival], _sizes(rival)):
+            over = _excess(problem, base)
+            if not over:
+                references[base.name] = base
+                break
+        else:
+            raise BadInput(f"rivals: {name} is over the limits at every image size, at the smallest {', '.join(over)}")
     return references
 
 
