@@ -61,7 +61,7 @@ def test_a_rival_stands_at_the_largest_image_that_meets_the_limits(
 
 
 def test_a_rival_that_is_too_large_at_any_image_is_refused(problem: Problem) -> None:
-    with pytest.raises(BadInput, match="twin is over the limits at every image size, at the smallest params_m$"):
+    with pytest.raises(BadInput, match=r"twin is over the limits at every image size, at the smallest params_m$"):
         plan_references(limited(rivalled(problem), params_m=0.9, macs_g=0.5), has_smaller_image=True)
 
 
