@@ -9,6 +9,7 @@ from spaces.bits.layer_bits import FLOAT_BITS
 from spaces.errors import OutOfReach
 from spaces.space import Space
 
+SHARE_OF_A_LATENCY = 0.25  # half of the image's side
 FLOAT_BOPS = FLOAT_BITS**2  # of a MAC without bits
 _FLOPS = {"gflops": ("macs_g", 2.0)}
 _BOPS = {"bops_g": ("macs_g", float(FLOAT_BOPS))}
@@ -34,10 +35,17 @@ def resolve(amounts: Mapping[str, str], parent_costs: Mapping[str, float], /, *,
 def share_of_work(amounts: Mapping[str, str], parent_costs: Mapping[str, float], /, *, has_bits: bool) -> float:
     """Return what share of the parent's work the tightest of the limits on it allows, 1.0 where none is below it.
 
-    Work is MACs, and BOPs and latency, which are taken to follow them.
+    Work is MACs, and BOPs and latency, which are taken to follow them. A latency in milliseconds stands for a fixed
+    share: the parent's is measured anew when a run is resumed, and what is searched must not depend on that.
     """
-    limits = resolve({key: amounts[key] for key in OF_WORK if key in amounts}, parent_costs, has_bits=has_bits)
-    return min([1.0, *(limit / parent_costs[name] for name, limit in limits.items())])
+    shares = [1.0]
+    for key in (key for key in OF_WORK if key in amounts):
+        if key == "latency_ms" and not amounts[key].endswith("%"):
+            shares.append(SHARE_OF_A_LATENCY)
+        else:
+            limits = resolve({key: amounts[key]}, parent_costs, has_bits=has_bits)
+            shares += [limit / parent_costs[name] for name, limit in limits.items()]
+    return min(shares)
 
 
 def reach_of(spaces: Iterable[Space | BitSpace], /) -> dict[str, tuple[float, float]]:

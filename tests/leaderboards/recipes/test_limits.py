@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leaderboards.recipes.keys import LIMITS
-from leaderboards.recipes.limits import check_reach, reach_of, resolve
+from leaderboards.recipes.limits import check_reach, reach_of, resolve, share_of_work
 from spaces.bits.bit_space import BitSpace
 from spaces.bits.layer_bits import BitTable, cross_bits
 from spaces.errors import OutOfReach
@@ -61,3 +61,20 @@ def test_the_interval_is_told_in_the_unit_of_the_key() -> None:
     low, high = SPACE.reach()["macs_g"]
     with pytest.raises(OutOfReach, match=rf"bops_g=1e-9 .* from {1024 * low:.4g} \(.*\) to {1024 * high:.4g}"):
         check_reach({"bops_g": "1e-9"}, [SPACE], keys=["bops_g"], has_bits=False)
+
+
+@pytest.mark.parametrize(
+    ("amounts", "share"),
+    [
+        ({"gflops": "60%"}, 0.6),
+        ({"macs_g": "0.5", "params_m": "10%"}, 0.25),
+        ({"latency_ms": "40%", "gflops": "60%"}, 0.4),
+        ({"latency_ms": "7"}, 0.25),
+        ({"gflops": "10"}, 1.0),
+        ({"size_mb": "20%"}, 1.0),
+    ],
+)
+def test_the_share_of_work_is_that_of_the_tightest_limit_on_it(amounts: dict[str, str], share: float) -> None:
+    for latency in (10.0, 11.0):  # as it is measured, and measured anew
+        costs = {"macs_g": 2.0, "params_m": 3.0, "size_mb": 12.0, "latency_ms": latency}
+        assert share_of_work(amounts, costs, has_bits=False) == pytest.approx(share)
