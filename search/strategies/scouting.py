@@ -14,6 +14,7 @@ from evaluators.result import Result, Status
 from search.strategy import Strategy
 from spaces.candidate import Candidate
 
+LEAST = 1e-3  # chance: a base that alone reaches a smaller budget must stay possible
 TOLERANCE = 0.05  # of the best reading: a base whose scout is so much worse is drawn from 1/e times as often
 
 
@@ -75,4 +76,4 @@ def chances(results: Sequence[Result], metric: Metric, /) -> dict[str, float]:
     losses = {result.candidate.base: metric.loss(result.readings[metric.name]) for result in done}
     least = min(losses[result.candidate.base] for result in [each for each in done if each.candidate.picks] or done)
     scale = TOLERANCE * max(abs(least), 1e-9)
-    return {base: math.exp(min((least - loss) / scale, 0.0)) for base, loss in losses.items()}
+    return {base: max(LEAST, math.exp(min((least - loss) / scale, 0.0))) for base, loss in losses.items()}

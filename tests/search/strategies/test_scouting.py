@@ -6,7 +6,7 @@ import pytest
 from evaluators.metric import LOSS, MAP, Metric
 from evaluators.result import Result, Status
 from search.loop import rng_for
-from search.strategies.scouting import TOLERANCE, Scouting, chances
+from search.strategies.scouting import LEAST, TOLERANCE, Scouting, chances
 from spaces.candidate import Candidate
 
 SCOUTS = [Candidate("same", (("a", 1),)), Candidate("same@32", (("a", 2),))]
@@ -56,6 +56,10 @@ def test_only_what_was_measured_counts() -> None:
     failed = result(SCOUTS[1], 0.9, Status.OVER_BUDGET)
     assert chances([result(SCOUTS[0], 0.1), failed], MAP) == {"same": 1.0}
     assert chances([failed], MAP) == {}
+
+
+def test_the_worst_base_can_still_be_drawn_from() -> None:
+    assert chances([result(SCOUTS[0], 0.5), result(SCOUTS[1], 1e6)], LOSS) == {"same": 1.0, "same@32": LEAST}
 
 
 def test_a_whole_network_keeps_no_draws_from_one_that_is_cut() -> None:
