@@ -98,14 +98,12 @@ def load_unlabelled(folder: Path, dataset: Dataset, /) -> Unlabelled:
         BadInput: there is no image, or none is left.
     """
     where = f"images={str(folder)!r}"
-    images = find_images([folder], where=where)
-    unreadable = find_unreadable(images)
-    warnings = _judge(unreadable, len(images), where=where)
+    images, warnings = _readable([folder], where=where)
     known = [sample.image for sample in (*dataset.train, *dataset.val)]
-    shared = {image for image, _ in find_shared(known, [image for image in images if image not in set(unreadable)])}
+    shared = {image for image, _ in find_shared(known, images)}
     if shared:
         warnings.append(f"{where} has {len(shared)} of {len(images)} images that are in train or val too; left out")
-    left = [image for image in images if image not in shared and image not in set(unreadable)]
+    left = [image for image in images if image not in shared]
     if not left:
         raise BadInput(f"{where} has no image that is not in train or val")
     samples = tuple(Sample(image, np.zeros((0, 5), np.float32)) for image in left)
@@ -138,10 +136,8 @@ def _load(path: Path, *, needs_train_labels: bool) -> Dataset:
     splits: dict[str, tuple[Path, ...]] = {}
     warnings: list[str] = []
     for split, sources in (("train", described.train), ("val", described.val)):
-        images = find_images(sources, where=f"{path}: {split}")
-        unreadable = find_unreadable(images)
-        warnings += _judge(unreadable, len(images), where=f"{path}: {split}")
-        splits[split] = tuple(image for image in images if image not in set(unreadable))
+        splits[split], told = _readable(sources, where=f"{path}: {split}")
+        warnings += told
     _refuse_shared(splits["train"], splits["val"], path)
     samples = {split: _label(images, len(described.names)) for split, images in splits.items()}
     for split in ("train", "val") if needs_train_labels else ("val",):
@@ -169,6 +165,15 @@ def _hold_out(classes: Sequence[frozenset[int]], order: Sequence[int], *, count:
         hold_first([index])
     held.update([index for index in order if index not in held][: count - len(held)])
     return frozenset(held)
+
+
+def _readable(sources: Sequence[Path], *, where: str) -> tuple[tuple[Path, ...], list[str]]:
+    """Return the images in `sources` that can be read, and the warning about the others if there are any."""
+    images = find_images(sources, where=where)
+    unreadable = find_unreadable(images)
+    warnings = _judge(unreadable, len(images), where=where)
+    left_out = set(unreadable)
+    return tuple(image for image in images if image not in left_out), warnings
 
 
 def _judge(unreadable: Sequence[Path], n_images: int, *, where: str) -> list[str]:

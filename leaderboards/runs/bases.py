@@ -55,9 +55,10 @@ def plan_bases(bases: Bases, parent: DetectionModel, /, *, images: Callable[[], 
     return plans
 
 
-def image_stride(network: DetectionModel, /) -> int:
-    """Return what image sizes of `network` are multiples of."""
-    return max(LEAST_STRIDE, int(network.stride.max()))
+def sizes_below(network: DetectionModel, imgsz: int, /) -> range:
+    """Return the image sizes below `imgsz` that `network` can be fed, multiples of its stride, the largest first."""
+    stride = max(LEAST_STRIDE, int(network.stride.max()))
+    return range(imgsz - stride, 0, -stride)
 
 
 def smaller_sizes(network: DetectionModel, imgsz: int, /, *, share: float) -> list[int]:
@@ -65,8 +66,7 @@ def smaller_sizes(network: DetectionModel, imgsz: int, /, *, share: float) -> li
 
     There are at most three, evenly apart, the largest first; none where nothing of the work need go.
     """
-    stride = image_stride(network)
-    below = [] if share >= 1 else list(range(imgsz - stride, 0, -stride))
+    below = sizes_below(network, imgsz) if share < 1 else range(0)
     n_over = sum((size / imgsz) ** 2 > share * (1 + ROUNDING) for size in below)
     sizes = below[: n_over + 1]
     n = min(len(sizes), MOST_SIZES)

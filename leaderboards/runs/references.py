@@ -8,7 +8,7 @@ import numpy as np
 
 from evaluators.result import Result, Status
 from evaluators.worker import Studied
-from leaderboards.runs.bases import calibration_images, image_stride
+from leaderboards.runs.bases import calibration_images, sizes_below
 from leaderboards.runs.problem import Problem
 from spaces.bases.base import Base
 from spaces.bases.names import SAME, BaseName
@@ -74,8 +74,7 @@ def _is_smaller_image(candidate: Candidate) -> bool:
 
 def _sizes(base: Base) -> Iterator[Base]:
     """Yield `base` at each smaller image size, the largest first."""
-    stride = image_stride(base.network)
-    for imgsz in range(base.imgsz - stride, 0, -stride):
+    for imgsz in sizes_below(base.network, base.imgsz):
         name = str(replace(BaseName.parse(base.name), imgsz=imgsz))
         graph = resize(base.graph, base.network, imgsz=imgsz)
         yield replace(base, name=name, graph=graph, space=base.space.over(graph, base=name), imgsz=imgsz)
