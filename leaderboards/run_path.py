@@ -5,6 +5,7 @@ from pathlib import Path
 
 from spaces.errors import BadInput
 
+JOURNAL = "journal.jsonl"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 

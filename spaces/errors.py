@@ -29,3 +29,9 @@ class Interrupted(UserError):
     """A run that was stopped from outside. Everything finished is kept; the same command resumes it."""
 
     exit_code = 75
+
+
+class InternalError(UserError):
+    """A fault of this program, not of the user. The message says where its traceback was written."""
+
+    exit_code = 70

@@ -26,7 +26,7 @@ ROOMS = {  # what stands in each folder, from the bottom up: a room imports thos
     "leaderboards/reports": "resampling chart_style table detection_table agreement charts findings render card report "
     "across publish",
     "leaderboards/benchmarks": "record by_name arguments cuts ranking bits speed whole_runs running",
-    "leaderboards/verbs": "verb checks help by_name bench export keys_page profile report search select",
+    "leaderboards/verbs": "verb folders ending checks help by_name bench export keys_page profile report search select",
 }
 ONLY_IN = {
     "ray": ["search/on_ray.py", "search/on_tune.py"],

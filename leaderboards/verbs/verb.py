@@ -2,9 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from rich.console import Console
+
+FolderOf = Callable[[Sequence[str]], Path | None]
 
 
 class Do(Protocol):
@@ -23,6 +26,7 @@ class Verb:
         usage: how it is written.
         summary: what it does, in one line.
         check: raises BadInput where its words are none, before anything heavy is imported.
+        folder: returns the run folder that its words name, None if they name none; they were checked before.
         explain: returns what its words may be, for `VERB --help`.
         do: its `Do`, as "module:function", imported after the check.
     """
@@ -31,5 +35,6 @@ class Verb:
     usage: str
     summary: str
     check: Callable[[Sequence[str]], None]
+    folder: FolderOf
     explain: Callable[[Sequence[str]], str]
     do: str
