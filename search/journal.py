@@ -10,61 +10,14 @@ import fcntl
 import json
 import os
 import shutil
-import zlib
-from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Self
 
 from evaluators.result import Result
+from search.replay import FORMAT, RESULT, Lines, Record, Replay, line_of, parse
 from spaces.errors import BadInput
-
-FORMAT = 1
-RESULT = "result"
-
-Record = Mapping[str, object]
-
-
-class _Lines(NamedTuple):
-    """The content of a journal file."""
-
-    header: Record
-    records: list[dict[str, object]]
-    good: list[bytes]  # every intact line as written, the header first
-    bad: list[bytes]
-    tail: bytes  # what a killed writer left of its last line
-
-
-class Replay:
-    """What a journal says.
-
-    Attributes:
-        header: the recipe that the run was started with.
-        results: the candidates' results by number.
-        damaged: how many lines could not be read when the file was opened.
-    """
-
-    def __init__(self, lines: _Lines, /) -> None:
-        self.header = lines.header
-        self.damaged = len(lines.bad)
-        self._records: dict[str, list[Record]] = {}
-        self._results: dict[int, Result] = {}
-        for record in lines.records:
-            self._add(str(record.pop("kind")), record)
-
-    @property
-    def results(self) -> Mapping[int, Result]:
-        """The candidates' results by number."""
-        return self._results
-
-    def records(self, kind: str, /) -> list[Record]:
-        """Return the records of one kind in the order in which they were written."""
-        return list(self._records.get(kind, ()))
-
-    def _add(self, kind: str, record: Record) -> None:
-        self._records.setdefault(kind, []).append(record)
-        if kind == RESULT:
-            result = Result.from_json(record)
-            self._results.setdefault(result.number, result)
+from spaces.files import write_atomic
 
 
 class Journal(Replay):
@@ -78,19 +31,20 @@ class Journal(Replay):
         header: the recipe, JSON values only; it must equal the one that an existing file was started with.
 
     Raises:
-        BadInput: another process writes it, it is no journal, or it belongs to another recipe.
+        BadInput: another process writes it, it is no journal, it belongs to another recipe, or a line that is whole
+            holds what this version does not know.
+        OSError: it cannot be written; a file that was there is untouched.
     """
 
     def __init__(self, path: Path, header: Record) -> None:
-        self.path = path
         self._lock = _locked(path.with_name(f"{path.name}.lock"))
         try:
             if not path.exists():
-                _replace(path, [_line({"kind": "header", "format": FORMAT, "recipe": dict(header)})])
-            lines = _parse(path)
+                _replace(path, [line_of({"kind": "header", "format": FORMAT, "recipe": dict(header)})])
+            lines = parse(path)
             check_recipe(path, lines.header, header)
+            super().__init__(path, lines)
             _repair(path, lines)
-            super().__init__(lines)
             self._file = os.open(path, os.O_WRONLY | os.O_APPEND)
         except BaseException:
             os.close(self._lock)
@@ -101,9 +55,9 @@ class Journal(Replay):
         """Return what the journal at `path` says, also while a run is writing it; nothing is changed.
 
         Raises:
-            BadInput: there is no such file, or it is no journal.
+            BadInput: there is no such file, it is no journal, or it holds what this version does not know.
         """
-        return Replay(_parse(path))
+        return Replay(path, parse(path))
 
     def append(self, kind: str, record: Record) -> None:
         """Write one record; it is on disk when this returns.
@@ -112,8 +66,9 @@ class Journal(Replay):
             ValueError: a value has no JSON form; NaN and infinity have none.
             OSError: it could not be written, for example because the disk is full; the file stays readable.
         """
-        _write(self._file, _line({"kind": kind, **record}), self.path)
-        self._add(kind, record)
+        _write(self._file, line_of({"kind": kind, **record}), self.path)
+        self._n_lines += 1
+        self._add(kind, record, self._n_lines)
 
     def append_result(self, result: Result) -> None:
         """Write one result; one that is there already is left alone.
@@ -140,42 +95,6 @@ class Journal(Replay):
         self.close()
 
 
-def _line(record: Record) -> bytes:
-    """Return `record` as one line: a JSON object whose first key is the CRC-32 of the text without that key."""
-    text = json.dumps(record, allow_nan=False, separators=(",", ":")).encode()
-    return b'{"crc32":"%08x",%b\n' % (zlib.crc32(text), text[1:])
-
-
-def _unline(line: bytes) -> dict[str, object] | None:
-    """Return the record of `line` without its line end, None if it is damaged."""
-    head, text = line[:20], b"{" + line[20:]
-    if head != b'{"crc32":"%08x",' % zlib.crc32(text):
-        return None
-    record: dict[str, object] = json.loads(text)
-    return record
-
-
-def _parse(path: Path) -> _Lines:
-    try:
-        *lines, tail = path.read_bytes().split(b"\n")
-    except OSError as error:
-        raise BadInput(f"{path}: no journal can be read here, {error.strerror}") from error
-    header = _unline(lines[0]) if lines else None
-    if header is None or header.get("kind") != "header":
-        raise BadInput(f"{path}: not a journal of this program, its first line is missing or damaged")
-    recipe = header.get("recipe")
-    if header.get("format") != FORMAT or not isinstance(recipe, dict):
-        raise BadInput(f"{path}: journal format {header.get('format')}, this version reads format {FORMAT}")
-    read = [(line, _unline(line)) for line in lines[1:]]
-    return _Lines(
-        header=recipe,
-        records=[record for _, record in read if record is not None],
-        good=[lines[0] + b"\n", *(line + b"\n" for line, record in read if record is not None)],
-        bad=[line + b"\n" for line, record in read if record is None],
-        tail=tail,
-    )
-
-
 def check_recipe(path: Path, there: Record, asked: Record) -> None:
     """Make sure that the run at `path`, started with the header `there`, is the one that is `asked` for.
 
@@ -189,22 +108,17 @@ def check_recipe(path: Path, there: Record, asked: Record) -> None:
         raise BadInput(f"{path}: the run folder belongs to another recipe: {told}")
 
 
-def _repair(path: Path, lines: _Lines) -> None:
+def _repair(path: Path, lines: Lines) -> None:
     if lines.bad:
         with path.with_name(f"{path.name}.bad").open("ab") as quarantine:
-            quarantine.writelines(lines.bad)
-    if lines.bad or lines.tail:
+            quarantine.writelines(lines.bad.values())
+    if not lines.is_whole:
         _replace(path, lines.good)
 
 
 def _replace(path: Path, lines: list[bytes]) -> None:
     """Put a file of `lines` at `path` in one step."""
-    partial = path.with_name(f"{path.name}.partial")
-    with partial.open("wb") as file:
-        file.writelines(lines)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    write_atomic(path, b"".join(lines))
     folder = os.open(path.parent, os.O_RDONLY)
     os.fsync(folder)
     os.close(folder)
@@ -216,11 +130,12 @@ def _locked(path: Path) -> int:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        holder = os.read(lock, 32).decode() or "unknown"
+        holder = os.read(lock, 32).decode(errors="replace") or "unknown"
         os.close(lock)
         raise BadInput(f"{path.parent}: another run is writing here, process {holder}") from None
     os.ftruncate(lock, 0)
-    os.write(lock, str(os.getpid()).encode())
+    with suppress(OSError):  # a full disk: what counts is the lock
+        os.write(lock, str(os.getpid()).encode())
     return lock
 
 

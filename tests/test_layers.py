@@ -16,9 +16,9 @@ ROOMS = {  # what stands in each folder, from the bottom up: a room imports thos
     "bits union recovery detectors study integers bases build",
     "spaces/detectors": "checkpoint weights_file embedded backbones yolov5 detector classes",
     "evaluators": "metric result budget data runtimes accuracy measure latency proxies devices worker",
-    "search": "strategy executor journal pareto loop on_ray on_tune strategies methods",
+    "search": "strategy executor replay journal pareto loop on_ray on_tune strategies methods",
     "leaderboards": "environment run_path wording detection_metrics earlier_rows entry choice columns leaderboard "
-    "watcher trackers recipes run_folder select files reports tuning runs benchmarks verbs",
+    "watcher trackers recipes run_records run_folder select files reports tuning runs benchmarks verbs",
     "leaderboards/recipes": "strategy_keys size_keys ranking_keys bit_keys tuning_keys parts keys recipe demands "
     "limits reading",
     "leaderboards/runs": "bases executors clock progress rivals problem inputs strategies fidelities references rows "

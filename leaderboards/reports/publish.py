@@ -9,7 +9,8 @@ from leaderboards.reports.card import card
 from leaderboards.reports.charts import Blocks
 from leaderboards.reports.render import write_markdown
 from leaderboards.reports.report import Background, render_report
-from leaderboards.run_folder import BASE, MODELS, SPACE, lacks_pt, read_board, read_run
+from leaderboards.run_folder import MODELS, lacks_pt, read_board, read_run
+from leaderboards.run_records import BASE, SPACE, notes_on
 from search.journal import Replay
 from spaces.files import write_atomic
 
@@ -46,5 +47,4 @@ def _blocks(facts: Mapping[str, object]) -> Blocks:
 def _notes(facts: Mapping[str, object], journal: Replay) -> list[str]:
     notes = facts["notes"]
     assert isinstance(notes, list)
-    damaged = [f"{journal.damaged} damaged lines of the journal were set aside."] if journal.damaged else []
-    return [*(str(note) for note in notes), *damaged]
+    return [*(str(note) for note in notes), *notes_on(journal)]

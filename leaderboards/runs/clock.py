@@ -4,7 +4,8 @@ import time
 from collections.abc import Callable
 
 from evaluators.result import Result
-from leaderboards.run_folder import CLOCK, seconds_of
+from leaderboards.run_folder import seconds_of
+from leaderboards.run_records import CLOCK
 from leaderboards.watcher import Watcher
 from search.journal import Journal
 

@@ -17,6 +17,7 @@ from evaluators.worker import Supernets
 from leaderboards.entry import PARENT, REFERENCE, Entry, Quality
 from leaderboards.recipes.parts import Place, Ranking, Tuning
 from leaderboards.run_folder import MODELS
+from leaderboards.run_records import ENTRY
 from leaderboards.runs.problem import Inputs, Problem
 from leaderboards.runs.references import plan_references, study_references
 from leaderboards.runs.strategies import objectives
@@ -52,7 +53,7 @@ def finish_rows(
     candidates = {PARENT: problem.space.parent, **{row: result.candidate for row, result in scored.items()}}
     references = plan_references(problem, has_smaller_image=ranking.has_references)
     candidates |= {row: base.space.parent for row, base in references.items()}
-    known = {record["id"] for record in journal.records("entry")}
+    known = {record["id"] for record in journal.records(ENTRY)}
     if not (missing := {row: candidate for row, candidate in candidates.items() if row not in known}):
         return
     studied = study_references(references, problem, n_images=len(supernets.same.calibration), seed=ranking.seed)
@@ -75,7 +76,7 @@ def finish_rows(
     for row, candidate in missing.items():
         made = _Made(row, candidate, errors[row], supernets.of(candidate).base.imgsz, finishing.folder / row)
         entry = _entry(made, ranking, problem.inputs.dataset.val[0], scored=scored.get(row))
-        journal.append("entry", entry.to_json())
+        journal.append(ENTRY, entry.to_json())
         watcher.on_entry(entry)
 
 

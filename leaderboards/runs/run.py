@@ -19,7 +19,9 @@ from evaluators.worker import Supernets, make_measure
 from leaderboards.leaderboard import Leaderboard
 from leaderboards.recipes.parts import Parts, Place, Ranking
 from leaderboards.reports.publish import publish
-from leaderboards.run_folder import BASE, SPACE
+from leaderboards.run_folder import RECIPE
+from leaderboards.run_path import JOURNAL
+from leaderboards.run_records import BASE, SPACE, check_records, notes_on
 from leaderboards.runs.clock import Clock
 from leaderboards.runs.executors import idle_executor, start_executor
 from leaderboards.runs.fidelities import fidelity_proxies, on_ladder
@@ -57,8 +59,9 @@ def run(parts: Parts, problem: Problem, watchers: Sequence[Watcher], /) -> Leade
     on_ray.start(parts.place.ray_address, parts.place.workers)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with Journal(folder / "journal.jsonl", _identity(parts, problem.inputs)) as journal:
-            write_atomic(folder / "recipe.yaml", yaml.safe_dump(dict(parts.settings), sort_keys=False))
+        with Journal(folder / JOURNAL, _identity(parts, problem.inputs)) as journal:
+            check_records(journal)
+            write_atomic(folder / RECIPE, yaml.safe_dump(dict(parts.settings), sort_keys=False))
             _fill_journal(parts, problem, journal, told)
     finally:
         on_ray.stop()
@@ -72,7 +75,7 @@ def _fill_journal(parts: Parts, problem: Problem, journal: Journal, watcher: Wat
     """Do what the journal lacks, from the analysis to the last row."""
     missing = missing_images(problem.inputs, parts.making.calibration_images, parts.sources.search_images)
     problem = _settle(problem, journal, notes=missing)
-    for note in missing:
+    for note in (*missing, *notes_on(journal)):
         watcher.stage(note)
     n_classes = len(problem.inputs.dataset.names)
     rows = finetune_recipe(parts.tuning, n_classes=n_classes)
@@ -118,19 +121,21 @@ def check_folder(parts: Parts, inputs: Inputs, /) -> None:
             of `backbone_weights` are not there.
     """
     folder, identity = parts.place.folder, _identity(parts, inputs)
-    journal = folder / "journal.jsonl"
+    journal = folder / JOURNAL
     nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
         raise BadInput(f"out: {str(nearest)!r} is no folder that can be written to")
     if journal.exists():
-        check_recipe(journal, Journal.read(journal).header, identity)
-    elif folder.is_dir() and any(folder.iterdir()):
+        replay = Journal.read(journal)
+        check_recipe(journal, replay.header, identity)
+        check_records(replay)
+    elif folder.is_dir() and any(not path.name.strip(".").startswith(JOURNAL) for path in folder.iterdir()):
         raise BadInput(f"out: {str(folder)!r} is not empty and holds no run")
 
 
 def known_results(folder: Path, /) -> list[Result]:
     """Return what an earlier call has measured already in the run folder `folder`."""
-    path = folder / "journal.jsonl"
+    path = folder / JOURNAL
     return list(Journal.read(path).results.values()) if path.exists() else []
 
 

@@ -16,13 +16,15 @@ import numpy as np
 from ultralytics.nn.tasks import DetectionModel
 
 from evaluators.accuracy.detection import coco_map, predict
-from evaluators.data.dataset import Holdout, Sample
+from evaluators.data.dataset import Sample
+from evaluators.data.holdout import Holdout
 from evaluators.data.images import load_images
 from evaluators.metric import Metric
 from evaluators.result import Result
 from evaluators.worker import Supernets
 from leaderboards.recipes.parts import Place
 from leaderboards.run_folder import MODELS
+from leaderboards.run_records import HALVING
 from leaderboards.tuning.finetune import FinetuneRecipe, finetune
 from leaderboards.tuning.halving import Spent, epochs_each, n_rungs, stopped
 from leaderboards.watcher import Watcher
@@ -34,7 +36,6 @@ from spaces.cutting.mask import mask_of
 from spaces.detectors.detector import load_detector, save_detector
 from spaces.files import write_atomic
 
-HALVING = "halving"
 RUNGS = "rungs"  # the folder of a row in which the networks of its rungs lie until it is finished
 
 

@@ -13,7 +13,8 @@ from evaluators.proxies.by_name import METRICS
 from evaluators.result import Result, Status
 from leaderboards.leaderboard import Leaderboard
 from leaderboards.reports.across.curves import Box, Curve, Floats, box_of, hypervolumes
-from leaderboards.run_folder import SPACE, read_board, read_run, seconds_of
+from leaderboards.run_folder import read_board, read_run, seconds_of
+from leaderboards.run_records import SPACE
 from search.journal import Replay
 from search.pareto import Losses, losses
 

@@ -11,7 +11,8 @@ from leaderboards.environment import LIBRARIES, environment
 from leaderboards.files.export_row import export_row
 from leaderboards.reports.card import card
 from leaderboards.reports.publish import publish
-from leaderboards.run_folder import SPACE, read_board, read_run
+from leaderboards.run_folder import read_board, read_run
+from leaderboards.run_records import SPACE
 from search.journal import Journal
 from spaces.errors import BadInput
 from tests.leaderboards.synthetic import BLOCKS, HOSTILE, LIMITS, file_of, make_board, make_results

@@ -18,12 +18,13 @@ from leaderboards.entry import PARENT
 from leaderboards.recipes.parts import Parts
 from leaderboards.recipes.recipe import Recipe
 from leaderboards.run_folder import TALLY
+from leaderboards.run_records import HALVING
 from leaderboards.runs.problem import Problem
 from leaderboards.runs.strategies import objectives
 from leaderboards.tuning.finetune import FinetuneRecipe
 from leaderboards.tuning.finishing import MEASURED, Finishing, finish_row
 from leaderboards.tuning.halving import Spent
-from leaderboards.tuning.rungs import HALVING, RUNGS, Halving, Rung, load_rung, run_rung, spend_epochs
+from leaderboards.tuning.rungs import RUNGS, Halving, Rung, load_rung, run_rung, spend_epochs
 from leaderboards.watcher import Watcher
 from search.journal import Journal
 from spaces.bases.names import SAME

@@ -15,7 +15,8 @@ from leaderboards.recipes.recipe import Recipe
 from leaderboards.reports.across.across_report import headline, markdown, publish_across, report
 from leaderboards.reports.across.board import default_folder, read_across
 from leaderboards.reports.across.past_run import boxes_of, read_past_run
-from leaderboards.run_folder import SPACE, TALLY
+from leaderboards.run_folder import TALLY
+from leaderboards.run_records import SPACE
 from search.journal import Journal
 from spaces.candidate import Candidate
 from tests.leaderboards.reports.test_report import Page
