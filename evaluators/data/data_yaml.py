@@ -5,17 +5,21 @@ gigabytes), no `download:` script, and nothing larger or deeper than such a file
 """
 
 import difflib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
+from evaluators.data.source_paths import Written, resolve_sources
 from spaces.errors import BadInput
 
+SUFFIXES = (".yaml", ".yml")
 _MAX_BYTES = 1_000_000
 _MAX_DEPTH = 20
 _MAX_CLASSES = 10_000
+_MAX_KEYPOINTS = 10_000
 
 
 @dataclass(frozen=True)
@@ -24,30 +28,36 @@ class DataYaml:
 
     Attributes:
         names: class names by class number.
-        train: folders of images or .txt lists of images; `val` likewise.
+        train: existing folders of images or .txt lists of images; `val` likewise.
+        n_keypoint_columns: columns of a label line that come after the box, as in sets made for pose.
+        warnings: what was mended, a line each.
     """
 
     names: tuple[str, ...]
     train: tuple[Path, ...]
     val: tuple[Path, ...]
+    n_keypoint_columns: int = 0
+    warnings: tuple[str, ...] = ()
 
 
 def read_data_yaml(path: Path) -> DataYaml:
-    """Return the checked content of the data yaml at `path`; its own `path:` key is relative to its folder.
+    """Return the checked content of the data yaml at `path`, its folders found as Ultralytics and YOLOv5 find them.
 
     Raises:
-        BadInput: the file is missing or broken, or one of its keys is not what it has to be.
+        BadInput: the file is missing or broken, one of its keys is not what it has to be, or a split is not there.
     """
-    content = _parse(path)
-    if "download" in content:
-        raise BadInput(f"{path}: download is refused, nothing is fetched or run for a data set; remove the key")
-    root = content.get("path") or "."
+    content = dict(_parse(path))
+    warnings = []
+    if content.get("val") is None and content.get("validation") is not None:
+        content["val"] = content["validation"]
+        warnings.append(f"{path}: validation is read as val")
+    root = content.get("path") or ""
     if not isinstance(root, str):
         raise BadInput(f"{path}: path must be a folder, got {_short(root)}")
-    folder = path.absolute().parent / root
-    return DataYaml(
-        _names(content, path), _sources(content, "train", path, folder), _sources(content, "val", path, folder)
-    )
+    splits = {split: _entries(content, split, path) for split in ("train", "val")}
+    names, n_keypoint_columns = _names(content, path), _keypoint_columns(content, path)
+    found = resolve_sources(Written(path, root, splits, has_download="download" in content))
+    return DataYaml(names, found.train, found.val, n_keypoint_columns, (*warnings, *found.warnings))
 
 
 def _parse(path: Path) -> Mapping[object, object]:
@@ -59,7 +69,7 @@ def _parse(path: Path) -> Mapping[object, object]:
         mark = error.problem_mark or error.context_mark
         place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
         raise BadInput(f"{path}{place}: not plain YAML: {error.problem or error.context}") from error
-    except (yaml.YAMLError, ValueError) as error:  # a date such as 2026-13-45 is a bare ValueError
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:  # 2026-13-45 is a bare ValueError
         raise BadInput(f"{path}: not plain YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise BadInput(f"{path}: a data yaml must be a mapping with train, val and names, got {_short(content)}")
@@ -75,12 +85,14 @@ def _read(path: Path) -> str:
         raise BadInput(f"{path}: no such data yaml{_nearest(path)}") from error
     except UnicodeDecodeError as error:
         raise BadInput(f"{path}: must be text in UTF-8, byte {error.start} is not") from error
+    except (OSError, ValueError) as error:  # a name that is too long, or holds a zero byte
+        raise BadInput(f"{path!s:.120}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _nearest(path: Path) -> str:
     if not path.parent.is_dir():
         return f", and no folder {path.parent}"
-    there = sorted(entry.name for entry in path.parent.iterdir() if entry.suffix in (".yaml", ".yml"))
+    there = sorted(entry.name for entry in path.parent.iterdir() if entry.suffix in SUFFIXES)
     near = difflib.get_close_matches(path.name, there, cutoff=0.0)
     return f"; {path.parent} has {', '.join(near)}" if near else f"; {path.parent} has no .yaml file"
 
@@ -96,9 +108,8 @@ def _refuse_bombs(text: str) -> None:
 
 
 def _names(content: Mapping[object, object], path: Path) -> tuple[str, ...]:
-    nc, names = content.get("nc"), content.get("names")
-    if nc is not None and (type(nc) is not int or not 1 <= nc <= _MAX_CLASSES):
-        raise BadInput(f"{path}: nc must be an integer from 1 to {_MAX_CLASSES}, got {_short(nc)}")
+    names = content.get("names")
+    nc = _class_count(content.get("nc"), path)
     if names is None and nc is None:
         raise BadInput(f"{path}: names is missing; it must list the class names")
     listed = _listed(names, path) if names is not None else [f"class_{index}" for index in range(nc or 0)]
@@ -107,42 +118,72 @@ def _names(content: Mapping[object, object], path: Path) -> tuple[str, ...]:
     return _checked(listed, path)
 
 
+def _class_count(nc: object, path: Path) -> int | None:
+    """Return `nc` as a whole number, which may be written as text, too."""
+    if nc is None:
+        return None
+    count = _whole(nc)
+    if count is None or not 1 <= count <= _MAX_CLASSES:
+        raise BadInput(f"{path}: nc must be an integer from 1 to {_MAX_CLASSES}, got {_short(nc)}")
+    return count
+
+
+def _whole(value: object) -> int | None:
+    """Return the whole number that `value` is or spells: 3, 3.0, '3'."""
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return int(number) if number.is_integer() else None
+
+
 def _listed(names: object, path: Path) -> Sequence[object]:
     """Return the names in the order of their classes."""
     if isinstance(names, list):
         return names
     if not isinstance(names, dict):
         raise BadInput(f"{path}: names must be a list, or a mapping from class number to name, got {_short(names)}")
-    by_class = {str(key): name for key, name in names.items()}
-    missing = [index for index in range(len(names)) if str(index) not in by_class]
+    by_class = {_whole(key): name for key, name in names.items()}
+    missing = [index for index in range(len(names)) if index not in by_class]
     if missing:
         keys = _short(list(names))
         raise BadInput(
             f"{path}: names must be numbered 0 to {len(names) - 1} without a gap, {missing[0]} is missing in {keys}"
         )
-    return [by_class[str(index)] for index in range(len(names))]
+    return [by_class[index] for index in range(len(names))]
 
 
 def _checked(names: Sequence[object], path: Path) -> tuple[str, ...]:
+    """Return the names as text: what yaml reads as yes, 1.0 or nothing is called True, 1.0 and None in weights, too."""
     if not 1 <= len(names) <= _MAX_CLASSES:
         raise BadInput(f"{path}: names must hold 1 to {_MAX_CLASSES} names, got {len(names)}")
     first: dict[str, int] = {}
     for index, name in enumerate(names):
-        if isinstance(name, bool) or not isinstance(name, str | int | float):
-            raise BadInput(f"{path}: names must be text, got {_short(name)} for class {index}; put it in quotes")
+        if isinstance(name, list | dict | set):
+            raise BadInput(f"{path}: names must be text, got {_short(name)} for class {index}")
         if first.setdefault(str(name), index) != index:
             raise BadInput(f"{path}: names must differ, classes {first[str(name)]} and {index} are both {name!r}")
     return tuple(first)
 
 
-def _sources(content: Mapping[object, object], split: str, path: Path, folder: Path) -> tuple[Path, ...]:
+def _keypoint_columns(content: Mapping[object, object], path: Path) -> int:
+    shape = content.get("kpt_shape")
+    if shape is None:
+        return 0
+    numbers = [_whole(number) for number in shape] if isinstance(shape, list) else []
+    if len(numbers) != 2 or not 1 <= (numbers[0] or 0) <= _MAX_KEYPOINTS or numbers[1] not in (2, 3):
+        raise BadInput(f"{path}: kpt_shape must be [number of keypoints, 2 or 3], got {_short(shape)}")
+    return (numbers[0] or 0) * (numbers[1] or 0)
+
+
+def _entries(content: Mapping[object, object], split: str, path: Path) -> tuple[str, ...]:
     value = content.get(split)
     listed = value if isinstance(value, list) else [value]
     entries = [entry for entry in listed if isinstance(entry, str) and entry]
     if not entries or len(entries) < len(listed):
         got = f"got {_short(value)}" if split in content else "it is missing"
         raise BadInput(f"{path}: {split} must be a folder of images, a .txt list of images, or a list of those; {got}")
-    return tuple(folder / entry for entry in entries)
+    return tuple(entries)
 
 
 def _short(value: object) -> str:

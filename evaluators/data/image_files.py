@@ -1,86 +1,127 @@
-"""Image files of a split: found, checked for being readable, and compared with those of another split."""
+"""Image files of a split: found in folders and lists, and compared with those of another split."""
 
 import hashlib
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-import cv2
-import numpy as np
-
+from evaluators.data.labels import label_path
 from spaces.errors import BadInput
 
-SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
-_MAX_DECODED = 2000  # a millisecond each; of more files only the signature is looked at
+SUFFIXES = frozenset(  # those that Ultralytics reads
+    {".avif", ".bmp", ".dng", ".heic", ".heif", ".jp2", ".jpeg", ".jpg", ".mpo", ".png", ".tif", ".tiff", ".webp"}
+)
 
 
-def find_images(sources: Sequence[Path], *, where: str) -> tuple[Path, ...]:
-    """Return the images in `sources`, folders (with their subfolders) or .txt lists, each once, in a fixed order.
+class Found(NamedTuple):
+    """What the sources of a split hold.
+
+    Attributes:
+        images: each once, in a fixed order.
+        missing: what is listed or linked but not there, in words that name it.
+        doubled: images that are there once more.
+        others: labelled files of another suffix, and what else lists name.
+    """
+
+    images: tuple[Path, ...]
+    missing: tuple[str, ...]
+    doubled: tuple[Path, ...]
+    others: tuple[Path, ...]
+
+
+def find_images(sources: Sequence[Path], *, where: str) -> Found:
+    """Return the images in `sources`, folders (with their subfolders, links followed once) or .txt lists.
+
+    What begins with a dot is no part of a data set: notebooks leave `.ipynb_checkpoints`, macOS `._` files.
 
     Args:
         sources: existing folders and files.
         where: how messages begin: the file and the key that named the sources.
 
     Raises:
-        BadInput: a source is neither, a listed file is no image, or there are no images at all.
+        BadInput: a source is neither, or there are no images at all.
     """
-    found: dict[Path, None] = {}
+    images: dict[Path, None] = {}
+    doubled, missing, others = [], [], []
     for source in sources:
         if source.is_dir():
-            entries = sorted(entry for entry in source.rglob("*") if _is_image(entry))
+            files = sorted(_walk(source))
+            named = [(path, str(path)) for path in files if _is_named_image(path)]
+            others += _labelled(files)
         elif source.is_file() and source.suffix == ".txt":
-            entries = _listed(source)
+            entries = list(_listed(source))
+            named = [(path, told) for path, told in entries if _is_named_image(path)]
+            others += [path for path, _ in entries if not _is_named_image(path)]
         else:
             raise BadInput(f"{where} must be an existing folder of images or .txt list of images, got {str(source)!r}")
-        found.update(dict.fromkeys(entries))
-    if not found:
+        for path, told in named:
+            if not _is_there(path):
+                missing.append(told)
+            elif path in images:
+                doubled.append(path)
+            else:
+                images[path] = None
+    if not images:
         raise BadInput(f"{where} has no images ({' '.join(sorted(SUFFIXES))}) in {[str(source) for source in sources]}")
-    return tuple(found)
+    return Found(tuple(images), tuple(missing), tuple(doubled), tuple(others))
 
 
-def find_unreadable(images: Sequence[Path]) -> tuple[Path, ...]:
-    """Return those of `images` that are empty or no images; in up to 2,000 files also those that are cut short."""
-    is_readable = _decodes if len(images) <= _MAX_DECODED else _has_signature
-    with ThreadPoolExecutor() as pool:
-        return tuple(image for image, good in zip(images, pool.map(is_readable, images), strict=True) if not good)
+def find_shared(images: Sequence[Path], others: Sequence[Path]) -> tuple[tuple[Path, Path], ...]:
+    """Return (image, other) for each of `images` that has the same bytes as one of `others`."""
+    sizes = {image: image.stat().st_size for image in (*images, *others)}
+    suspects = {sizes[image] for image in images} & {sizes[other] for other in others}
+    digests = {_digest(other): other for other in others if sizes[other] in suspects}
+    pairs = ((image, digests.get(_digest(image))) for image in images if sizes[image] in suspects)
+    return tuple((image, twin) for image, twin in pairs if twin is not None)
 
 
-def find_shared(train: Sequence[Path], val: Sequence[Path]) -> tuple[tuple[Path, Path], ...]:
-    """Return (val image, train image) for each image of `val` that has the same bytes as one of `train`."""
-    sizes = {image: image.stat().st_size for image in (*train, *val)}
-    suspects = {sizes[image] for image in train} & {sizes[image] for image in val}
-    digests = {_digest(image): image for image in train if sizes[image] in suspects}
-    pairs = ((image, digests.get(_digest(image))) for image in val if sizes[image] in suspects)
-    return tuple((image, other) for image, other in pairs if other is not None)
+def _is_named_image(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES
 
 
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and path.is_file()
+def _walk(folder: Path) -> Iterator[Path]:
+    """Yield the files below `folder`; of folders that links lead to twice or in a circle, the first way counts."""
+    seen = {folder.resolve()}
+    for here, folders, files in os.walk(folder, onerror=_raise, followlinks=True):
+        ways = sorted((Path(here, name).is_symlink(), name) for name in folders if name[0] != ".")
+        folders.clear()
+        for _, name in ways:
+            real = Path(here, name).resolve()
+            if real not in seen:
+                seen.add(real)
+                folders.append(name)
+        yield from (Path(here, name) for name in files if name[0] != ".")
 
 
-def _listed(listing: Path) -> list[Path]:
-    """Return the images that a .txt file lists, one a line, relative to its own folder."""
-    entries = []
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _labelled(files: Sequence[Path]) -> list[Path]:
+    """Return those of `files` that have labels but are no images by their suffix."""
+    imaged = {path.with_suffix("") for path in files if _is_named_image(path)}
+    odd = [path for path in files if not _is_named_image(path) and path.with_suffix("") not in imaged]
+    return [path for path in odd if path.suffix != ".txt" and label_path(path).is_file()]
+
+
+def _listed(listing: Path) -> Iterator[tuple[Path, str]]:
+    """Yield what a .txt file lists, one a line, and where it says so.
+
+    It is relative to the folder of the list, or else to the current one.
+    """
     for number, line in enumerate(listing.read_text(encoding="utf-8-sig", errors="replace").splitlines(), 1):
-        entry = listing.parent / line.strip()
-        if line.strip() and not _is_image(entry):
-            raise BadInput(
-                f"{listing}:{number}: must be an image file ({' '.join(sorted(SUFFIXES))}), got {line!r:.120}"
-            )
-        entries += [entry] if line.strip() else []
-    return entries
+        entry = line.strip().replace("\0", "")
+        if entry:
+            ways = [base / way for way in (entry, entry.replace("\\", "/")) for base in (listing.parent, Path.cwd())]
+            yield next((way for way in ways if _is_there(way)), ways[0]), f"{listing}:{number}: {entry!r:.120}"
 
 
-def _decodes(image: Path) -> bool:
-    content = np.fromfile(image, np.uint8)
+def _is_there(path: Path) -> bool:
     try:
-        return content.size > 0 and cv2.imdecode(content, cv2.IMREAD_REDUCED_GRAYSCALE_8) is not None
-    except cv2.error:  # more pixels than OpenCV is willing to decode
+        return path.is_file()
+    except OSError:  # a name that is too long
         return False
-
-
-def _has_signature(image: Path) -> bool:
-    return bool(cv2.haveImageReader(str(image)))
 
 
 def _digest(image: Path) -> bytes:

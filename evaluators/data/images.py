@@ -7,7 +7,6 @@ to the image size, the rest is filled with grey on both sides.
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from evaluators.data.dataset import Sample
-from spaces.errors import BadInput
+from evaluators.data.decoding import read_image
 
 GREY = 114
 
@@ -111,19 +110,6 @@ def letterbox_(image: NDArray[np.uint8], out: NDArray[np.uint8], /) -> tuple[tup
     left, top = round((imgsz - width) / 2 - 0.1), round((imgsz - height) / 2 - 0.1)  # an odd pixel goes after
     out[:, top : top + height, left : left + width] = image[..., ::-1].transpose(2, 0, 1)
     return (width, height), (left, top)
-
-
-def read_image(path: Path) -> NDArray[np.uint8]:
-    """Return the image at `path` as uint8 (H, W, 3), BGR, turned as its EXIF data says.
-
-    Raises:
-        BadInput: it cannot be decoded.
-    """
-    content = np.fromfile(path, np.uint8)  # imread would pass a file that is cut short
-    image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
-    if image is None:
-        raise BadInput(f"{path}: not a readable image")
-    return np.asarray(image, np.uint8)
 
 
 def fit(image: NDArray[np.uint8], *, imgsz: int) -> NDArray[np.uint8]:

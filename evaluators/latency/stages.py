@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from evaluators.accuracy.detection import detections
 from evaluators.data.dataset import Sample
-from evaluators.data.images import GREY, letterbox_, load_images, read_image
+from evaluators.data.decoding import read_image
+from evaluators.data.images import GREY, letterbox_, load_images
 from evaluators.latency.timing import Latency, alone_and_pinned, time_calls
 from evaluators.runtimes.runtime import OpenFile
 

@@ -7,7 +7,7 @@ import numpy as np
 from ultralytics.nn.tasks import DetectionModel
 
 from evaluators.budget import ROUNDING
-from evaluators.data.dataset import Holdout
+from evaluators.data.holdout import Holdout
 from evaluators.data.images import Images, load_images
 from leaderboards.recipes.parts import Bases
 from spaces.bases.depth import Repeat, drop_repeats, kernel_gamma_order, order_repeats

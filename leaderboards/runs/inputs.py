@@ -5,8 +5,10 @@ from pathlib import Path
 
 import torch
 
-from evaluators.data.dataset import Dataset, Holdout, Unlabelled, load_dataset, load_unlabelled, split_holdout
+from evaluators.data.dataset import Dataset, load_dataset
 from evaluators.data.digits import render_digits
+from evaluators.data.holdout import Holdout, split_holdout
+from evaluators.data.unlabelled import Unlabelled, load_unlabelled
 from evaluators.devices.device_file import DeviceFile, read_device_file
 from leaderboards.recipes.keys import EMBEDDED
 from leaderboards.recipes.parts import Bases, Parts, Sources

@@ -8,7 +8,8 @@ from pathlib import Path
 from ultralytics.nn.tasks import DetectionModel
 
 from evaluators.budget import Budget
-from evaluators.data.dataset import Dataset, Holdout
+from evaluators.data.dataset import Dataset
+from evaluators.data.holdout import Holdout
 from evaluators.devices.device_file import DeviceFile
 from leaderboards.recipes.limits import reach_of
 from leaderboards.runs.bases import BasePlan

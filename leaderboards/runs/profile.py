@@ -1,10 +1,12 @@
 """What a space holds and which budgets it can reach, before anything is searched."""
 
 import math
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
 
+from evaluators.data.dataset import Sample
 from leaderboards.runs.problem import Problem, searched
 from spaces.bases.names import SAME
 from spaces.bits.layer_bits import PROTECTED_BITS
@@ -15,10 +17,12 @@ Facts = dict[str, object]
 def profile(problem: Problem, /) -> Facts:
     """Return the facts of `problem` as JSON values: classes, costs, reach, limits, blocks, and what is kept whole."""
     parts = {block.name: block.parts for block in problem.graph.blocks}
+    dataset = problem.inputs.dataset
     return {
-        "classes": len(problem.inputs.dataset.names),
-        "train": len(problem.inputs.dataset.train),
-        "val": len(problem.inputs.dataset.val),
+        "classes": len(dataset.names),
+        "train": len(dataset.train),
+        "val": len(dataset.val),
+        "boxes": {"train": _n_boxes(dataset.train), "val": _n_boxes(dataset.val)},
         "parent": dict(problem.parent_costs),
         "reach": {name: list(ends) for name, ends in problem.reach().items()},
         "limits": dict(problem.limits),
@@ -30,17 +34,18 @@ def profile(problem: Problem, /) -> Facts:
         ],
         "bits": _bits(problem),
         "kept_whole": dict(problem.graph.kept_whole),
-        "warnings": list(problem.inputs.dataset.warnings),
+        "warnings": list(dataset.warnings),
     }
 
 
 def write_terminal(problem: Problem, console: Console, /) -> None:
     """Print the profile of `problem` for a reader."""
-    space = problem.space
+    space, dataset = problem.space, problem.inputs.dataset
     console.print(
-        f"{len(problem.inputs.dataset.train)} train and {len(problem.inputs.dataset.val)} val images, "
-        f"{len(problem.inputs.dataset.names)} classes; {len(space.genes)} blocks, "
-        f"about 10^{log10_size(problem):.0f} candidates"
+        f"{len(dataset.train)} train and {len(dataset.val)} val images with {_n_boxes(dataset.train)} and "
+        f"{_n_boxes(dataset.val)} boxes, {len(dataset.names)} classes; {len(space.genes)} blocks, "
+        f"about 10^{log10_size(problem):.0f} candidates",
+        soft_wrap=True,
     )
     reach = Table("cost", "smallest", "parent", "smallest / parent", "limit", title="budgets in reach")
     for name, (low, high) in problem.reach().items():
@@ -58,15 +63,19 @@ def write_terminal(problem: Problem, console: Console, /) -> None:
         blocks.add_row(gene.name, f"{gene.size}{halves}", f"{gene.options[0]} to {gene.size}, {len(gene.options)} ways")
     console.print(blocks)
     for name, why in problem.graph.kept_whole.items():
-        console.print(f"kept whole: {name}, {why}", markup=False)
-    for warning in problem.inputs.dataset.warnings:
-        console.print(f"warning: {warning}", markup=False)
+        console.print(f"kept whole: {name}, {why}", markup=False, soft_wrap=True)
+    for warning in dataset.warnings:
+        console.print(f"warning: {warning}", markup=False, soft_wrap=True)
 
 
 def log10_size(problem: Problem, /) -> float:
     """Return the decimal logarithm of the number of candidates of all bases."""
     sizes = [searched(base.space, base.table).log10_size() for base in problem.bases.values()]
     return max(sizes) + math.log10(sum(10 ** (size - max(sizes)) for size in sizes))
+
+
+def _n_boxes(samples: Sequence[Sample]) -> int:
+    return sum(len(sample.labels) for sample in samples)
 
 
 def _bits(problem: Problem) -> Facts:

@@ -12,6 +12,8 @@ SPLITS = "train: a\nval: b\n"
 
 
 def write(folder: Path, text: str) -> Path:
+    for name in ("a", "b"):
+        (folder / name).mkdir(exist_ok=True)
     path = folder / "data.yaml"
     path.write_text(text, encoding="utf-8")
     return path
@@ -25,16 +27,14 @@ def write(folder: Path, text: str) -> Path:
         ("nc: 2\nnames: {'0': cat, '1': dog}", ("cat", "dog")),
         ("nc: 2", ("class_0", "class_1")),
         ("names: [0, 1]", ("0", "1")),
+        ("names: [yes, no, maybe]", ("True", "False", "maybe")),  # as yaml reads them, and the weights call them
+        ("names: [0.5, 1.0, ~]", ("0.5", "1.0", "None")),
+        ("nc: '2'\nnames: [cat, dog]", ("cat", "dog")),
+        ("nc: 2.0", ("class_0", "class_1")),
     ],
 )
 def test_names_may_be_a_list_or_a_mapping_or_left_out(tmp_path: Path, names: str, expected: tuple[str, ...]) -> None:
     assert read_data_yaml(write(tmp_path, SPLITS + names)).names == expected
-
-
-def test_path_is_relative_to_the_folder_of_the_yaml(tmp_path: Path) -> None:
-    found = read_data_yaml(write(tmp_path, "path: sub\ntrain: [a, b.txt]\nval: /c\nnc: 1\n"))
-    assert found.train == (tmp_path / "sub/a", tmp_path / "sub/b.txt")
-    assert found.val == (Path("/c"),)
 
 
 @pytest.mark.parametrize(
@@ -54,16 +54,20 @@ def test_path_is_relative_to_the_folder_of_the_yaml(tmp_path: Path) -> None:
         ("train: []\nval: b\nnc: 1", ("train", "got []")),
         (SPLITS, ("names",)),
         (SPLITS + "nc: 0", ("nc", "from 1", "got 0")),
-        (SPLITS + "nc: '2'\nnames: [a, b]", ("nc", "integer", "'2'")),
+        (SPLITS + "nc: '3.5'\nnames: [a, b]", ("nc", "integer", "'3.5'")),
         (SPLITS + "nc: true", ("nc", "True")),
+        (SPLITS + "nc: two", ("nc", "'two'")),
+        (SPLITS + "nc: .inf", ("nc", "inf")),
         (SPLITS + "nc: 3\nnames: [a, b]", ("nc 3", "2 names")),
         (SPLITS + "names: {0: a, 2: b}", ("0 to 1", "1 is missing")),
         (SPLITS + "names: [a, b, a]", ("classes 0 and 2", "'a'")),
-        (SPLITS + "names: [yes, no]", ("True", "quotes")),
+        (SPLITS + "names: [[a], b]", ("text", "['a']")),
         (SPLITS + "names: []", ("1 to", "got 0")),
         (SPLITS + "names: cat", ("list", "'cat'")),
         (SPLITS + "nc: 1\npath: 3", ("path", "got 3")),
-        (SPLITS + "nc: 1\ndownload: |\n  import os", ("download", "refused")),
+        ("train: gone\nval: b\nnc: 1\ndownload: |\n  import os", ("train", "gone", "download is never run")),
+        (SPLITS + "nc: 1\nkpt_shape: 17", ("kpt_shape", "got 17")),
+        (SPLITS + "nc: 1\nkpt_shape: [17, 4]", ("kpt_shape", "[17, 4]")),
     ],
 )
 def test_bad_yaml_is_one_line_that_names_file_key_and_value(tmp_path: Path, text: str, parts: tuple[str, ...]) -> None:
@@ -73,6 +77,18 @@ def test_bad_yaml_is_one_line_that_names_file_key_and_value(tmp_path: Path, text
     assert message.startswith(str(tmp_path / "data.yaml"))
     assert "\n" not in message
     assert [part for part in parts if part not in message] == []
+
+
+def test_keypoints_and_the_older_name_of_val_are_read(tmp_path: Path) -> None:
+    found = read_data_yaml(write(tmp_path, "train: a\nvalidation: b\nnc: 1\nkpt_shape: [17, 3]\n"))
+    assert (found.val, found.n_keypoint_columns) == ((tmp_path / "b",), 51)
+    assert found.warnings == (f"{tmp_path / 'data.yaml'}: validation is read as val",)
+
+
+def test_download_is_ignored_where_the_images_are(tmp_path: Path) -> None:
+    marker = tmp_path / "ran"
+    read_data_yaml(write(tmp_path, SPLITS + f"nc: 1\ndownload: |\n  open({str(marker)!r}, 'w')\n"))
+    assert not marker.exists()
 
 
 def test_missing_yaml_names_the_closest_files_there(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ import torch
 from onnx import TensorProto, helper, save
 
 from evaluators.data.dataset import Sample
-from evaluators.data.images import load_images, read_image
+from evaluators.data.decoding import read_image
+from evaluators.data.images import load_images
 from evaluators.latency.stages import measure_stages, ready
 from evaluators.runtimes.onnx_runtime import ONNX_RUNTIME
 
