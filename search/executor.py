@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from evaluators.result import Job, Measure, Result, Status
+from spaces.errors import Interrupted
+from spaces.files import RESUMED, tells_of_full_disk
 
 
 class Executor(Protocol):
@@ -26,8 +28,12 @@ class InProcess:
         self._measure = measure
 
     def run(self, jobs: Sequence[Job], /) -> Iterator[Result]:
-        """Yield one result for each job, in the order of the jobs."""
-        return (guarded(self._measure, job) for job in jobs)
+        """Yield one result for each job, in the order of the jobs.
+
+        Raises:
+            Interrupted: a disk is full.
+        """
+        return (checked(guarded(self._measure, job)) for job in jobs)
 
     def close(self) -> None:
         """Do nothing: nothing was taken."""
@@ -48,6 +54,17 @@ def guarded(measure: Measure, job: Job, /) -> Result:
 def failed(job: Job, error: str, /, *, seconds: float) -> Result:
     """Return the FAILED result of `job`."""
     return Result(job.number, job.candidate, Status.FAILED, {}, seconds, error)
+
+
+def checked(result: Result, /) -> Result:
+    """Return `result`, unless it failed for want of room, which is no fault of the candidate's.
+
+    Raises:
+        Interrupted: it did; when there is room it is measured again.
+    """
+    if result.status is Status.FAILED and tells_of_full_disk(result.error):
+        raise Interrupted(f"disk full: candidate {result.number}: {result.error}; make room: {RESUMED}")
+    return result
 
 
 def _kind(error: Exception) -> str:

@@ -1,80 +1,29 @@
-"""Ray, imported nowhere else: long-lived actors for the search, Tune trials for fine-tuning.
+"""Candidates on Ray: long-lived actors, each a process of its own.
 
 A candidate takes a second, a Tune trial costs 0.35 to 4 s before it starts: candidates go to actors. Ray Tune places
 and retries the fine-tuning of the front. Its own saved state is never read: restored after a kill it repeats trials,
 and damaged it starts an empty experiment without an error. The journal and the tasks' checkpoints are the truth.
 """
 
-import logging
-import os
-import signal
-import socket
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from pathlib import Path
 
 import ray
 from ray.actor import ActorHandle
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
 from evaluators.result import Job, Measure, Result
-from search.executor import failed, guarded
+from search.executor import checked, failed, guarded
+from search.ray_session import check_alive, text_of
 from spaces.errors import BadInput
 
-ROOT = Path(__file__).resolve().parents[1]
 RETRIES = 2  # of a candidate whose worker died
 READY_S = 300.0  # for a worker to start and make its measure
-QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the run, as it does everywhere else
-}
-NOT_SHIPPED = ["/runs", "/datasets", "/build", "/.git", "/.venv", "*.pt", "*.onnx"]
-
-
-def start(address: str | None, workers: int) -> None:
-    """Start a Ray of `workers` CPUs on this machine, or join the cluster at `address`; our folders come along.
-
-    The workers of a local Ray run at the niceness of this process, those of a cluster at what the cluster gives them.
-
-    Raises:
-        BadInput: the cluster does not answer, or runs another version of Ray or Python.
-    """
-    os.environ.update(QUIET)
-    handler = signal.getsignal(signal.SIGTERM)
-    try:
-        connect = partial(ray.init, log_to_driver=False, logging_level=logging.ERROR)
-        if address is None:
-            variables = {**QUIET, "PYTHONPATH": str(ROOT)}
-            connect(
-                num_cpus=workers,
-                include_dashboard=False,
-                runtime_env={"env_vars": variables},
-                _system_config={"worker_niceness": 0},  # on top of ours: at Ray's own 15 they starve on a busy machine
-            )
-        else:
-            _check_answers(address)
-            shipped = {"working_dir": str(ROOT), "excludes": NOT_SHIPPED}
-            connect(address, runtime_env={"env_vars": QUIET, **shipped})
-    except (OSError, RuntimeError) as error:
-        raise BadInput(f"ray_address={address} cannot be used: {error}") from error
-    finally:
-        signal.signal(signal.SIGTERM, handler)  # Ray puts its own there
-    ray._private.worker._worker_logs_enabled = False  # else each death of a worker is told on stdout
-
-
-def stop() -> None:
-    """End the local Ray with all its processes, or leave the cluster."""
-    ray.shutdown()
 
 
 class RayExecutor:
-    """Measures candidates in long-lived worker processes of one thread each; `start` comes first.
+    """Measures candidates in long-lived worker processes of one thread each, inside `ray_session.running`.
 
     A worker that dies is replaced and its candidate tried again, at most twice; one that is over the deadline is
     killed. Either way the search goes on.
@@ -104,6 +53,7 @@ class RayExecutor:
 
         Raises:
             BadInput: the workers cannot start. What `make_measure` raises comes through as it is.
+            Interrupted: Ray is gone, or a disk is full.
         """
         self._waiting.extend(jobs)
         for _ in jobs:
@@ -111,7 +61,7 @@ class RayExecutor:
             while result is None:
                 self._hand_out()
                 result = self._outcome(self._next_ended())
-            yield result
+            yield checked(result)
 
     def close(self) -> None:
         """End the workers."""
@@ -142,6 +92,7 @@ class RayExecutor:
         except RayError as raised:
             if job is None and isinstance(raised, RayTaskError):
                 raise raised.cause from None
+            check_alive()
             self._deaths[job] += 1
             error, is_last = text_of(raised), self._deaths[job] > RETRIES
         slot.kill()
@@ -207,23 +158,8 @@ class _Slot:
         self.call = self._worker.prepare.remote()
 
 
-def _check_answers(address: str) -> None:
-    """Try the port first: Ray itself waits for minutes for one that nobody listens on."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if host and port.isdigit():
-        socket.create_connection((host, int(port)), timeout=10).close()
-
-
 def _check_fits(workers: int, gpus: float) -> None:
     there = ray.cluster_resources()
     for kind, asked in (("CPU", workers), ("GPU", workers * gpus)):
         if asked > there.get(kind, 0):
             raise BadInput(f"workers={workers} need {asked:g} {kind}s, this Ray has {there.get(kind, 0):g}")
-
-
-def text_of(error: BaseException) -> str:
-    """Return "ErrorType: text" of a task's own error, "CRASH: ..." with the gist of Ray's story of any other."""
-    if isinstance(error, RayTaskError):
-        return f"{type(error.cause).__name__}: {error.cause}"
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    return f"CRASH: {lines[0]}" if len(lines) == 1 else f"CRASH: {lines[0]} {lines[-1]:.200}"

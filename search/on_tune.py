@@ -10,7 +10,9 @@ from ray.tune.error import TuneError
 from ray.tune.experiment import Trial
 from ray.tune.progress_reporter import TrialProgressCallback
 
-from search.on_ray import text_of
+from search.ray_session import check_alive, text_of
+from spaces.errors import Interrupted
+from spaces.files import RESUMED, tells_of_full_disk
 
 Report = Callable[[Mapping[str, float]], None]
 Task = Callable[[str, Report], None]
@@ -34,6 +36,9 @@ def run_trials(
         storage: a folder that all workers share, for Tune's files; its `tune` is emptied first.
         on_report: gets the name and the readings, in this process.
         gpus: of each trial.
+
+    Raises:
+        Interrupted: Ray is gone, or a disk is full, which is no fault of a trial's.
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the errors are in what is returned
     shutil.rmtree(storage / "tune", ignore_errors=True)
@@ -46,7 +51,15 @@ def run_trials(
             except (RuntimeError, OSError, EOFError, TuneError) as broken:
                 error = text_of(broken)
     shutil.rmtree(storage / "tune", ignore_errors=True)
-    return {name: log.outcomes.get(name, error) for name in names}
+    return _checked({name: log.outcomes.get(name, error) for name in names})
+
+
+def _checked(errors: dict[str, str]) -> dict[str, str]:
+    if any(errors.values()):
+        check_alive()
+    if full := next((name for name, error in errors.items() if tells_of_full_disk(error)), None):
+        raise Interrupted(f"disk full: {full}: {errors[full]}; make room: {RESUMED}")
+    return errors
 
 
 class _Log(TrialProgressCallback):  # type: ignore[misc]  # ray is untyped

@@ -14,9 +14,10 @@ ORDER = ["spaces", "evaluators", "search", "leaderboards"]
 ROOMS = {  # what stands in each folder, from the bottom up: a room imports those before it
     "spaces": "errors files candidate networks activations channels space searchable informed_space importance cutting "
     "bits union recovery detectors study integers bases build",
-    "spaces/detectors": "checkpoint weights_file embedded backbones yolov5 detector classes",
+    "spaces/detectors": "unpickling stored description departures checkpoint weights_file embedded backbones yolov5 "
+    "detector classes",
     "evaluators": "metric result budget data runtimes accuracy measure latency proxies devices worker",
-    "search": "strategy executor replay journal pareto loop on_ray on_tune strategies methods",
+    "search": "strategy executor replay journal pareto loop heartbeat ray_session on_ray on_tune strategies methods",
     "leaderboards": "environment run_path wording detection_metrics earlier_rows entry choice columns leaderboard "
     "watcher trackers recipes run_records run_folder select files reports tuning runs benchmarks verbs",
     "leaderboards/recipes": "strategy_keys size_keys ranking_keys bit_keys tuning_keys parts keys recipe demands "
@@ -29,7 +30,7 @@ ROOMS = {  # what stands in each folder, from the bottom up: a room imports thos
     "leaderboards/verbs": "verb folders ending checks help by_name bench export keys_page profile report search select",
 }
 ONLY_IN = {
-    "ray": ["search/on_ray.py", "search/on_tune.py"],
+    "ray": ["search/ray_session.py", "search/on_ray.py", "search/on_tune.py"],
     "onnxruntime": ["evaluators/runtimes/"],
     "pandas": ["leaderboards/"],
     "rich": ["leaderboards/"],

@@ -14,7 +14,7 @@ from leaderboards.recipes.keys import EMBEDDED
 from leaderboards.recipes.parts import Parts
 from leaderboards.recipes.reading import read_recipe
 from leaderboards.tuning.finetune import FinetuneRecipe, finetune
-from search import on_ray
+from search import on_ray, ray_session
 from search.executor import InProcess
 from spaces.errors import BadInput
 
@@ -100,15 +100,12 @@ def measured(make: Callable[[], Measure], jobs: Sequence[Job], *, workers: int) 
     if workers == 1 or not jobs:
         yield from InProcess(make()).run(jobs) if jobs else ()
         return
-    on_ray.start(None, workers)
-    try:
+    with ray_session.running(None, workers):
         executor = on_ray.RayExecutor(make, workers=workers, deadline_s=DEADLINE_S)
         try:
             yield from executor.run(jobs)
         finally:
             executor.close()
-    finally:
-        on_ray.stop()
 
 
 def fine_tuned(

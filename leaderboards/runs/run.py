@@ -34,7 +34,7 @@ from leaderboards.runs.strategies import objectives, strategy_of
 from leaderboards.runs.studies import graft_backbones, make_supernets
 from leaderboards.tuning.finetune import finetune_recipe
 from leaderboards.watcher import Watcher, Watchers
-from search import on_ray
+from search import ray_session
 from search.journal import Journal, check_recipe
 from search.loop import search
 from search.methods.by_name import METHODS
@@ -51,20 +51,17 @@ def run(parts: Parts, problem: Problem, watchers: Sequence[Watcher], /) -> Leade
 
     Raises:
         BadInput: the run folder belongs to another recipe or is in use.
-        Interrupted: stopped by a signal; everything finished is on disk.
+        Interrupted: stopped by a signal, by the death of Ray or by a full disk; everything finished is on disk.
         NothingFeasible: the search found no candidate within the limits.
     """
     check_method(parts.ranking.strategy, problem, n_rounds=parts.rounds.n)
     folder, told = parts.place.folder, Watchers(watchers)
-    on_ray.start(parts.place.ray_address, parts.place.workers)
-    try:
+    with ray_session.running(parts.place.ray_address, parts.place.workers):
         folder.mkdir(parents=True, exist_ok=True)
         with Journal(folder / JOURNAL, _identity(parts, problem.inputs)) as journal:
             check_records(journal)
             write_atomic(folder / RECIPE, yaml.safe_dump(dict(parts.settings), sort_keys=False))
             _fill_journal(parts, problem, journal, told)
-    finally:
-        on_ray.stop()
     told.stage("writing the leaderboard")
     board = publish(folder)
     told.on_end(board)

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from evaluators.result import Job, Measure, Result, Status
 from search.executor import Executor, InProcess
 from search.loop import rng_for
-from search.on_ray import RayExecutor, start, stop
+from search.on_ray import RayExecutor
 from search.on_tune import run_trials
+from search.ray_session import start, stop
 from spaces.errors import BadInput
 from tests.contracts import ExecutorContract
 from tests.search import toy
@@ -138,8 +139,9 @@ import os, signal, sys, threading
 from functools import partial
 from pathlib import Path
 from search.loop import interruptible
-from search.on_ray import RayExecutor, start, stop
+from search.on_ray import RayExecutor
 from search.on_tune import run_trials
+from search.ray_session import start, stop
 from evaluators.result import Job
 from spaces.candidate import Candidate
 from spaces.errors import Interrupted
