@@ -34,6 +34,7 @@ class Leaderboard:
     Attributes:
         entries: exactly one has the id "parent"; the order does not matter.
         limits: upper limits by name, among macs_g, gflops, params_m, size_mb (MB), bops_g and latency_ms.
+        is_labelled: whether labels judged them; else mAP is that of their agreement with what the parent finds.
 
     Raises:
         BadInput: no parent or more than one, an id that occurs twice, or a limit of another name.
@@ -41,6 +42,7 @@ class Leaderboard:
 
     entries: Sequence[Entry]
     limits: Mapping[str, float]
+    is_labelled: bool = True
 
     def __post_init__(self) -> None:
         ids = [entry.id for entry in self.entries]
@@ -53,6 +55,11 @@ class Leaderboard:
     def parent(self) -> Entry:
         """The unpruned detector."""
         return next(entry for entry in self.entries if entry.id == PARENT)
+
+    @property
+    def measure(self) -> str:
+        """What the entries are compared by, as tables call it."""
+        return "mAP50-95" if self.is_labelled else "agreement"
 
     @property
     def proxy(self) -> Metric:

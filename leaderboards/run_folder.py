@@ -40,19 +40,19 @@ def read_board(journal: Replay, folder: Path, /) -> Leaderboard:
     entries = [Entry.from_json(record) for record in journal.records(ENTRY)]
     if not entries:
         raise BadInput(f"{str(folder)!r} has no finished rows yet; run the same command again to go on")
-    limits = _limits(journal)
+    limits: dict[str, float] = dict(_space(journal)["limits"])  # type: ignore[call-overload]  # as was checked
     if "macs_g" in limits:  # the tables speak of GFLOPs
         limits = {"gflops": 2 * limits["macs_g"], **{name: limits[name] for name in limits if name != "macs_g"}}
     try:
-        return Leaderboard(entries, limits)
+        return Leaderboard(entries, limits, is_labelled=bool(_space(journal).get("is_labelled", True)))
     except BadInput as error:
         raise BadInput(f"{journal.path}: {error}; {_cure(journal)}") from error
 
 
-def _limits(journal: Replay) -> dict[str, float]:
+def _space(journal: Replay) -> Mapping[str, object]:
     if not (spaces := journal.records(SPACE)):
         raise BadInput(f"{journal.path}: no line tells of the limits; {_cure(journal)}")
-    return dict(spaces[0]["limits"])  # type: ignore[call-overload]  # which `check_records` has made sure of
+    return spaces[0]
 
 
 def _cure(journal: Replay) -> str:

@@ -28,6 +28,7 @@ class _Space:
     blocks: list[tuple[str, int]]
     notes: list[str]
     parent: dict[str, float] | None = None
+    is_labelled: bool = True
 
 
 @with_config(_STRICT)

@@ -22,7 +22,7 @@ def select(board: Leaderboard, limits: Mapping[str, float]) -> Choice:
             value and by how much it misses.
         BadInput: a limit of an unknown name.
     """
-    ranked = Leaderboard(board.entries, limits)
+    ranked = Leaderboard(board.entries, limits, board.is_labelled)
     feasible = [choice for entry in (*ranked.rows, ranked.parent) if (choice := ranked.choice(entry))]
     if not feasible:
         raise NothingFeasible(_nearest_miss(ranked))

@@ -22,8 +22,8 @@ ROOMS = {  # what stands in each folder, from the bottom up: a room imports thos
     "watcher trackers recipes run_records run_folder select files reports tuning runs benchmarks verbs",
     "leaderboards/recipes": "strategy_keys size_keys ranking_keys bit_keys tuning_keys parts keys recipe demands "
     "limits reading",
-    "leaderboards/runs": "bases executors clock progress rivals problem inputs strategies fidelities references rows "
-    "profile prepare studies methods run",
+    "leaderboards/runs": "bases executors clock progress rivals problem data inputs strategies fidelities references "
+    "rows profile prepare studies methods run",
     "leaderboards/reports": "resampling chart_style table detection_table agreement charts findings render card report "
     "across publish",
     "leaderboards/benchmarks": "record by_name arguments cuts ranking bits speed whole_runs running",

@@ -60,6 +60,21 @@ def read_data_yaml(path: Path) -> DataYaml:
     return DataYaml(names, found.train, found.val, n_keypoint_columns, (*warnings, *found.warnings))
 
 
+def find_data_yaml(path: Path) -> Path | None:
+    """Return the data yaml that `path` is, or that lies in this folder; None where it is images without labels.
+
+    Raises:
+        BadInput: the folder has several, and none is called data.yaml.
+    """
+    if not path.is_dir():
+        return None if path.suffix == ".txt" else path
+    there = sorted(entry for entry in path.iterdir() if entry.suffix in SUFFIXES)
+    named = [entry for entry in there if entry.stem == "data"] or there
+    if len(named) > 1:
+        raise BadInput(f"data: {str(path)!r} has {len(named)} data yamls, {named[0].name} and others; name one")
+    return named[0] if named else None
+
+
 def _parse(path: Path) -> Mapping[object, object]:
     text = _read(path)
     try:

@@ -40,6 +40,7 @@ class Dataset:
         names: class names by class number.
         fingerprint: 16 hexadecimal digits that change with class names, labels, and image names and sizes in bytes.
         warnings: what was left out, a line each.
+        is_labelled: whether the boxes of val are labels, not what a network finds.
     """
 
     yaml: Path
@@ -48,6 +49,7 @@ class Dataset:
     val: tuple[Sample, ...]
     fingerprint: str
     warnings: tuple[str, ...]
+    is_labelled: bool = True
 
 
 def load_dataset(path: Path, *, needs_train_labels: bool = True) -> Dataset:

@@ -98,6 +98,13 @@ def load_images(samples: Sequence[Sample], *, imgsz: int) -> Images:
     return Images(pixels, shapes, fitted / shapes[:, ::-1], pads, np.concatenate(boxes).astype(np.float32))
 
 
+def noise(n: int, *, imgsz: int, seed: int) -> Images:
+    """Return `n` images of random pixels, without boxes."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (n, 3, imgsz, imgsz), np.uint8)
+    shapes = np.full((n, 2), imgsz, np.int64)
+    return Images(pixels, shapes, np.ones((n, 2)), np.zeros((n, 2), np.int64), np.zeros((0, 6), np.float32))
+
+
 def letterbox_(image: NDArray[np.uint8], out: NDArray[np.uint8], /) -> tuple[tuple[int, int], tuple[int, int]]:
     """Put `image` (H, W, 3), BGR, into the middle of `out` (3, imgsz, imgsz), RGB, its long side resized to fit.
 

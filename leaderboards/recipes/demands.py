@@ -1,8 +1,10 @@
 """What the keys of a recipe ask of each other, said before any work starts."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
-from leaderboards.recipes.keys import LIMITS
+from evaluators.data.data_yaml import find_data_yaml
+from leaderboards.recipes.keys import EMBEDDED, LIMITS, NO_DATA
 from leaderboards.recipes.recipe import Recipe
 from leaderboards.recipes.strategy_keys import check_keys, mask_of_keys
 from search.methods.by_name import METHODS
@@ -35,11 +37,22 @@ def check_demands(recipe: Recipe, /) -> None:
 
 
 def _check_labels(recipe: Recipe) -> None:
+    is_trained = recipe.finetune_epochs > 0 or recipe.strategy in METHODS
+    if recipe.data not in (EMBEDDED, NO_DATA) and find_data_yaml(Path(recipe.data)) is None:
+        if is_trained and recipe.labels:
+            raise BadInput(
+                f"data: {recipe.data!r:.120} is images without labels: set finetune_epochs=0, or labels=false to train "
+                "towards the parent's outputs"
+            )
+        if recipe.rivals:
+            raise BadInput(
+                "rivals: without labels rows are judged by their agreement with the parent, which no rival is"
+            )
     if not recipe.labels and recipe.distill == 0:
         raise BadInput("labels=false learns the parent's outputs alone, which distill=0 leaves out")
     if not recipe.labels and recipe.strategy in METHODS:
         raise BadInput(f"labels=false cannot serve strategy={recipe.strategy}, which trains on labels between its cuts")
-    if recipe.images is not None and recipe.labels and (recipe.finetune_epochs or recipe.strategy in METHODS):
+    if recipe.images is not None and recipe.labels and is_trained:
         raise BadInput("images have no boxes to learn: set labels=false, or finetune_epochs=0 to calibrate alone")
 
 

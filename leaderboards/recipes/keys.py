@@ -21,8 +21,9 @@ from spaces.networks.compute_dtype import ComputeDtype, native_dtype
 from spaces.recovery.recovery import Recovery
 
 EMBEDDED = "digits"
+NO_DATA = ""  # what `profile` can do without
 LIMITS = ("gflops", "macs_g", "params_m", "size_mb", "bops_g", "latency_ms")
-LISTS = ("runtimes", "track", "backbones", "bits", "activation_bits", "image_sizes", "ladder", "rivals")
+LISTS = ("runtimes", "track", "backbones", "bits", "activation_bits", "image_sizes", "ladder", "rivals", "names")
 WHERE = ("workers", "ray_address", "device", "track", "out")  # where a run happens does not change what it is
 
 
@@ -66,7 +67,10 @@ class Keys(BaseModel):
     """An Ultralytics detection checkpoint, a `.pt` of the original yolov5 repository, or a model folder of an earlier
     run."""
     data: str = EMBEDDED
-    """A data yaml in the Ultralytics layout."""
+    """A data yaml in the Ultralytics layout; or images without labels, a folder or a .txt list, on which what the
+    parent finds is taken for true."""
+    names: tuple[str, ...] = ()
+    """The names of the data's classes in their order, where its yaml has other words for them than the weights."""
     images: str | None = None
     """A folder of unlabelled images, which calibrate, and train where labels=false."""
     imgsz: ImageSize = 640

@@ -54,11 +54,12 @@ class Sources:
     """What a run is given.
 
     Attributes:
-        weights: a path, or the embedded detector's name; `data` likewise.
+        weights: a path, or the embedded detector's name; `data` likewise, or empty where no images are read.
         search_images: of train, that rank candidates.
         reads_boxes: whether anything of the run reads the boxes of train.
         rivals: paths of other detectors.
         images: a folder of unlabelled images that join train, outside the hold-out.
+        names: what the classes of the data are called, where its yaml is not to say it.
     """
 
     weights: str
@@ -70,6 +71,7 @@ class Sources:
     allow_foreign_device: bool
     rivals: tuple[str, ...] = ()
     images: str | None = None
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from leaderboards.recipes import bit_keys
 from leaderboards.recipes.demands import check_demands, defaults_of_control
-from leaderboards.recipes.keys import EMBEDDED, LIMITS, LISTS
+from leaderboards.recipes.keys import EMBEDDED, LIMITS, LISTS, NO_DATA
 from leaderboards.recipes.recipe import Recipe
 from spaces.errors import BadInput
 
@@ -29,8 +29,11 @@ EMBEDDED_DEFAULTS: Mapping[str, object] = {
 """What differs for the embedded digits set; a mirrored digit is another digit or none."""
 
 
-def read_recipe(words: Sequence[str]) -> Recipe:
+def read_recipe(words: Sequence[str], *, needs_data: bool = True) -> Recipe:
     """Return the recipe of `key=value` words; `config=file.yaml` gives the same keys, and the command line wins.
+
+    Args:
+        needs_data: whether weights without data are refused.
 
     Raises:
         BadInput: an unknown key (the nearest one is named), a value that is not allowed, or keys that do not go
@@ -43,7 +46,11 @@ def read_recipe(words: Sequence[str]) -> Recipe:
         if key not in Recipe.model_fields:
             raise BadInput(f"config: unknown key {key!r:.60}{_nearest(key, list(Recipe.model_fields))}")
     given |= {key: _listed(key, value) if key in LISTS else value for key, value in pairs.items()}
+    if not needs_data and "weights" in given:
+        given.setdefault("data", NO_DATA)
     weights, data = given.get("weights", EMBEDDED), given.get("data", EMBEDDED)
+    if data == NO_DATA and needs_data:
+        raise BadInput("data must name a data yaml or a folder of images")
     if (weights == EMBEDDED) != (data == EMBEDDED):
         missing = "data" if data == EMBEDDED else "weights"
         raise BadInput(f"{missing} must be given too: the embedded digits detector and data set belong together")

@@ -72,6 +72,7 @@ class Recipe(Keys):
             self.allow_foreign_device,
             self.rivals,
             self.images,
+            self.names,
         )
 
     def _making(self) -> Making:

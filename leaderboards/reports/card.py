@@ -20,7 +20,7 @@ def card(entry: Entry, board: Leaderboard, /, *, has_pt: bool = True) -> str:
     int8_runs = next((file.execution for file in quality.files if file.execution), "convolutions run as integers")
     return f"""# {entry.id}
 
-{_table(quality, beside)}
+{_table(quality, board, beside=beside)}
 
 {quality.gflops:.3f} GFLOPs (2 x MACs) at {entry.imgsz} px, {quality.params_m:.3f} M parameters,
 {entry.epochs} epochs of fine-tuning{_kept(quality)}.{_error(quality)}
@@ -35,9 +35,10 @@ Licence: AGPL-3.0 (Ultralytics).
 """
 
 
-def _table(quality: Quality, beside: str) -> str:
+def _table(quality: Quality, board: Leaderboard, *, beside: str) -> str:
     """Return what each file was measured to be, a column each."""
-    lines = [["reading"], ["mAP50-95, COCO metric, sealed val split"]]
+    judge = "COCO metric, sealed val split" if board.is_labelled else "with what the parent finds, no labels"
+    lines = [["reading"], [f"{board.measure}, {judge}"]]
     runtime = "" if others(quality.files) else "ONNX Runtime, "
     lines += [[f"latency in ms, median (p95), {runtime}CPU, 1 thread, batch 1"], ["size in MB"]]
     for file in quality.files:

@@ -76,7 +76,7 @@ def trade_off(board: Leaderboard, results: Sequence[Result], axis: Axis, /) -> s
     _add_rows_(figure, board, rows, axis)
     if (limit := _limit(board, axis)) is not None:
         add_budget_(figure, limit)
-    return to_html(figure, f"trade-{axis.name}", x=axis.title, y="mAP50-95")
+    return to_html(figure, f"trade-{axis.name}", x=axis.title, y=board.measure)
 
 
 def agreement(board: Leaderboard, /) -> str:
@@ -92,7 +92,9 @@ def agreement(board: Leaderboard, /) -> str:
             hovertemplate="%{hovertext}<br>proxy %{x:.3f}, final %{y:.3f}<extra></extra>",
         )
     )  # fmt: skip
-    return to_html(figure, "agreement", x=f"{metric.title} in the search, before fine-tuning", y="final mAP50-95")
+    return to_html(
+        figure, "agreement", x=f"{metric.title} in the search, before fine-tuning", y=f"final {board.measure}"
+    )
 
 
 def explored(board: Leaderboard, results: Sequence[Result], /) -> str:
@@ -183,7 +185,7 @@ def precisions(board: Leaderboard, /) -> str:
             hovertext=[f"{html.escape(one_line(entry.id))}, {title_of(file)}" for file in quality.files],
             hovertemplate="%{hovertext}<br>%{x:.3g} ms: %{y:.3f}<extra></extra>",
         )  # fmt: skip
-    return to_html(figure, "precisions", x="latency (ms)", y="mAP50-95")
+    return to_html(figure, "precisions", x="latency (ms)", y=board.measure)
 
 
 def _symbol(file: DeployedFile) -> str:

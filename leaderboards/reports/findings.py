@@ -42,9 +42,11 @@ def headline(board: Leaderboard) -> str:
         return f"Nothing meets the budget: {nothing}."
     where = "within the budget" if board.limits else "(no budget was set)"
     if choice.entry is board.parent:
-        return f"The parent's {called(choice.file)} file is the best model {where}: mAP50-95 {choice.map50_95:.3f}."
+        return (
+            f"The parent's {called(choice.file)} file is the best model {where}: {board.measure} {choice.map50_95:.3f}."
+        )
     name = f"{one_line(choice.entry.id)} ({called(choice.file)})"
-    text = f"{name} is the best model {where}: mAP50-95 {choice.map50_95:.3f}"
+    text = f"{name} is the best model {where}: {board.measure} {choice.map50_95:.3f}"
     parent = board.parent.quality
     if parent is None:
         return f"{text}."
@@ -64,6 +66,16 @@ def _beside_reference(board: Leaderboard, choice: Choice) -> str:
     best_known = max(known, key=lambda found: found.map50_95)
     what = _what_it_is(best_known.entry)
     return f" {what[0].upper()}{what[1:]} has {best_known.map50_95:.3f}."
+
+
+def judge_sentences(board: Leaderboard) -> list[str]:
+    """Return what stands in the place of labels where there are none."""
+    if board.is_labelled:
+        return []
+    return [
+        "Nothing was judged by labels: agreement is the mAP50-95 that a row has where what the parent's own network "
+        "finds is taken for true."
+    ]
 
 
 def reference_sentences(board: Leaderboard) -> list[str]:
@@ -89,7 +101,7 @@ def tiles(board: Leaderboard) -> list[Tile]:
         return []
     costs = (("GFLOPs", "gflops", ""), ("Parameters", "params_m", "M"), ("Size", "size_mb", "MB"),
              ("Latency", "latency_ms", "ms"))  # fmt: skip
-    score = Tile("mAP50-95", f"{choice.map50_95:.3f}", "", f"parent {parent.map50_95:.3f}" if parent else "")
+    score = Tile(board.measure, f"{choice.map50_95:.3f}", "", f"parent {parent.map50_95:.3f}" if parent else "")
     of_parent = parent.readings() if parent else {}
     return [score] + [
         Tile(title, number(choice.readings[name]), unit, _beside(choice.readings[name], of_parent.get(name)))
@@ -108,7 +120,8 @@ def agreement_sentence(board: Leaderboard) -> str:
     return (
         f"Spearman {found.spearman:.2f}{between}, Kendall {found.kendall:.2f} over n = {found.n} fine-tuned "
         f"candidates. Unrelated orders would agree or disagree this much with probability {found.kendall_p:.2g} "
-        f"(Kendall), {caution}. Fine-tuning only the proxy's first choice would have cost {found.regret:.3f} mAP. "
+        f"(Kendall), {caution}. Fine-tuning only the proxy's first choice would have cost {found.regret:.3f} "
+        f"{_short(board)}. "
         "Only the front of the search was fine-tuned, which narrows the range and weakens any correlation."
     )
 
@@ -132,7 +145,12 @@ def int8_sentence(board: Leaderboard) -> str:
     changes = sorted((f"{int8.map50_95 - quality.map50_95:+.3f}" for quality, int8 in pairs), key=float)
     n_slower = sum(int8.latency_ms > quality.own.latency_ms for quality, int8 in pairs)
     span = " to ".join(dict.fromkeys((changes[0], changes[-1])))
-    return f"From fp32 to INT8 the mAP changes by {span}; the INT8 file is slower in {n_slower} of {len(pairs)} rows."
+    changed = f"From fp32 to INT8 the {_short(board)} changes by {span}"
+    return f"{changed}; the INT8 file is slower in {n_slower} of {len(pairs)} rows."
+
+
+def _short(board: Leaderboard) -> str:
+    return "mAP" if board.is_labelled else board.measure
 
 
 def _beside(value: float, parent: float | None) -> str:

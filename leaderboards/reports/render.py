@@ -16,7 +16,7 @@ from leaderboards.reports.detection_table import (
     detection_rows,
     layer_sentences,
 )
-from leaderboards.reports.findings import reference_sentences
+from leaderboards.reports.findings import judge_sentences, reference_sentences
 from leaderboards.reports.table import Row, Table, tabulate
 from leaderboards.wording import one_line
 from spaces.files import write_atomic
@@ -77,7 +77,7 @@ def legend(board: Leaderboard) -> str:
     """Return what the marks mean, which limits hold, and what the rows are that no search has found."""
     limits = " and ".join(f"{name} <= {limit:g}" for name, limit in board.limits.items())
     marks = f"* on the Pareto front. {f'Budget: {limits}.' if limits else 'No budget was set.'}"
-    return " ".join([marks, *reference_sentences(board)])
+    return " ".join([marks, *judge_sentences(board), *reference_sentences(board)])
 
 
 def _rich_table(table: Table) -> RichTable:

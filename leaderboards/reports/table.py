@@ -77,7 +77,7 @@ def tabulate(board: Leaderboard, *, is_brief: bool) -> Table:
     """Return the table of `board`; a brief one leaves out mAP50, p95 and the INT8 size."""
     entries = (board.parent, *board.rows)
     columns = [column for column in _columns(board) if column.is_brief or not is_brief]
-    headings = [Heading(column.title, column.unit) for column in columns]
+    headings = [_heading(column, board) for column in columns]
     headings[1:1] = [Heading("vs parent", ""), Heading("MACs kept", "")]
     texts = [_column_cells(column, entries) for column in columns]
     texts[1:1] = [_losses(board, entries), _kept(board, entries)]
@@ -90,6 +90,11 @@ def tabulate(board: Leaderboard, *, is_brief: bool) -> Table:
         for entry, cells in zip(entries, zip(*texts, strict=True), strict=True)
     ]  # fmt: skip
     return Table(tuple(headings), tuple(rows))
+
+
+def _heading(column: Column, board: Leaderboard) -> Heading:
+    title = column.title if board.is_labelled else column.title.replace("mAP", board.measure)
+    return Heading(title, column.unit)
 
 
 def _columns(board: Leaderboard) -> list[Column]:

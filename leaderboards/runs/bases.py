@@ -8,7 +8,7 @@ from ultralytics.nn.tasks import DetectionModel
 
 from evaluators.budget import ROUNDING
 from evaluators.data.holdout import Holdout
-from evaluators.data.images import Images, load_images
+from evaluators.data.images import Images, load_images, noise
 from leaderboards.recipes.parts import Bases
 from spaces.bases.depth import Repeat, drop_repeats, kernel_gamma_order, order_repeats
 from spaces.bases.names import SAME, BaseName, DepthImportance
@@ -83,7 +83,12 @@ def provisional(plans: Sequence[BasePlan], parent: DetectionModel, /) -> Iterato
 
 
 def calibration_images(holdout: Holdout, n: int, /, *, seed: int, imgsz: int) -> Images:
-    """Return `n` images that calibrate: of train, outside the hold-out, the same ones for each `imgsz`."""
+    """Return `n` images that calibrate: of train, outside the hold-out, the same ones for each `imgsz`.
+
+    Where there is no data, they are noise.
+    """
+    if not holdout.rest:
+        return noise(n, imgsz=imgsz, seed=seed)
     order = np.random.default_rng([seed, 1]).permutation(len(holdout.rest))[:n]
     return load_images([holdout.rest[index] for index in order], imgsz=imgsz)
 

@@ -1,23 +1,22 @@
 """What a recipe names, loaded and checked."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from evaluators.data.dataset import Dataset, load_dataset
-from evaluators.data.digits import render_digits
-from evaluators.data.holdout import Holdout, split_holdout
-from evaluators.data.unlabelled import Unlabelled, load_unlabelled
+from evaluators.data.dataset import Dataset
 from evaluators.devices.device_file import DeviceFile, read_device_file
-from leaderboards.recipes.keys import EMBEDDED
+from leaderboards.recipes.keys import EMBEDDED, NO_DATA
 from leaderboards.recipes.parts import Bases, Parts, Sources
+from leaderboards.runs.data import load_data
 from leaderboards.runs.problem import Inputs, fingerprint
 from leaderboards.runs.rivals import load_rivals
 from spaces.bits.simulation import MIN_IMAGES
 from spaces.detectors.backbones.pretrained import check_pretrained
 from spaces.detectors.detector import load_detector
-from spaces.detectors.embedded import EMBEDDED_PARENT, ROOT
+from spaces.detectors.embedded import EMBEDDED_PARENT
 from spaces.errors import BadInput
 
 
@@ -32,39 +31,21 @@ def load_inputs(parts: Parts, /) -> Inputs:
     _check_device(parts.place.device)
     if parts.bases.weights is not None:
         check_pretrained(parts.bases.weights, parts.bases.backbones)
-    yaml = render_digits(ROOT / "datasets") if sources.data == EMBEDDED else Path(sources.data)
-    dataset = load_dataset(yaml, needs_train_labels=sources.reads_boxes)
-    holdout = split_holdout(dataset.train, n_holdout=sources.search_images, seed=sources.seed)
-    if sources.images is not None:
-        dataset, holdout = _joined(dataset, holdout, load_unlabelled(Path(sources.images), dataset))
-    n_calibration = min(parts.making.calibration_images, len(holdout.rest))
-    if parts.cutting.weight_bits and n_calibration < MIN_IMAGES:
-        raise BadInput(f"bits: ranges need at least {MIN_IMAGES} calibration images, there are {n_calibration}")
-    if sources.reads_boxes and not any(len(sample.labels) for sample in holdout.search):
-        raise BadInput(f"data: none of the {len(holdout.search)} train images that rank candidates has a box")
     path = EMBEDDED_PARENT if sources.weights == EMBEDDED else Path(sources.weights)
     parent, architecture = load_detector(path)
     if architecture.bits:
         raise BadInput(
             f"weights: {sources.weights!r} hold a network of few bits, and what is searched must be in float"
         )
-    if architecture.names != dataset.names:
-        raise BadInput(_names_differ(architecture.names, dataset.names, sources))
+    dataset, holdout = load_data(sources, parent, names=architecture.names, imgsz=parts.bases.imgsz)
+    dataset = _warned(dataset, architecture.names, sources)
+    n_calibration = min(parts.making.calibration_images, len(holdout.rest))
+    if parts.cutting.weight_bits and sources.data != NO_DATA and n_calibration < MIN_IMAGES:
+        raise BadInput(f"bits: ranges need at least {MIN_IMAGES} calibration images, there are {n_calibration}")
     digest = fingerprint(path)
     device = _device(sources, parts.bases, parent=digest, is_limited="latency_ms" in parts.limits)
     rivals = load_rivals(sources.rivals, dataset.names)
     return Inputs(dataset, holdout, parent, architecture, sources.weights, digest, device, rivals)
-
-
-def _joined(dataset: Dataset, holdout: Holdout, unlabelled: Unlabelled) -> tuple[Dataset, Holdout]:
-    """Return both with the `unlabelled` images among those that calibrate and train."""
-    said = f"{len(unlabelled.samples)} unlabelled images calibrate and train beside those of train."
-    joined = replace(
-        dataset,
-        fingerprint=f"{dataset.fingerprint}+{unlabelled.fingerprint}",
-        warnings=(*dataset.warnings, *unlabelled.warnings, said),
-    )
-    return joined, Holdout(holdout.search, (*holdout.rest, *unlabelled.samples))
 
 
 def _device(sources: Sources, bases: Bases, /, *, parent: str, is_limited: bool) -> DeviceFile | None:
@@ -92,9 +73,25 @@ def _check_device(device: str) -> None:
         raise BadInput(f"device {index} is not there; this machine has {there}")
 
 
-def _names_differ(ours: tuple[str, ...], theirs: tuple[str, ...], sources: Sources) -> str:
-    if len(ours) != len(theirs):
-        return f"weights {sources.weights!r} know {len(ours)} classes, data {sources.data!r} has {len(theirs)}"
-    index = next(i for i, (a, b) in enumerate(zip(ours, theirs, strict=True)) if a != b)
-    given = (ours[index], sources.weights, theirs[index], sources.data)
-    return "class {} is {!r} in weights {!r} and {!r} in data {!r}".format(index, *given)
+def _warned(dataset: Dataset, theirs: tuple[str, ...], sources: Sources, /) -> Dataset:
+    """Return `dataset` with a warning where its class names are `theirs`, of the weights, but for capitals and space.
+
+    Raises:
+        BadInput: the names differ.
+    """
+    if len(dataset.names) != len(theirs):
+        counts = f"weights {sources.weights!r} know {len(theirs)} classes, data {sources.data!r} has"
+        raise BadInput(f"{counts} {len(dataset.names)}; names=a,b,... says what the data's classes are called")
+    odd = [index for index, pair in enumerate(zip(dataset.names, theirs, strict=True)) if pair[0] != pair[1]]
+    told = [f"class {i} is {theirs[i]!r} in weights {sources.weights!r} and {dataset.names[i]!r} in data" for i in odd]
+    for index, one in zip(odd, told, strict=True):
+        if _plain(dataset.names[index]) != _plain(theirs[index]):
+            raise BadInput(
+                f"{one} {sources.data!r}; if it is one class, names=a,b,... gives the data's names anew"
+            )
+    warnings = [f"{told[0]}, which is taken for the same"] if told else []
+    return replace(dataset, warnings=(*dataset.warnings, *warnings))
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]+", " ", name).strip().casefold()

@@ -41,9 +41,12 @@ def profile(problem: Problem, /) -> Facts:
 def write_terminal(problem: Problem, console: Console, /) -> None:
     """Print the profile of `problem` for a reader."""
     space, dataset = problem.space, problem.inputs.dataset
-    console.print(
+    images = (
         f"{len(dataset.train)} train and {len(dataset.val)} val images with {_n_boxes(dataset.train)} and "
-        f"{_n_boxes(dataset.val)} boxes, {len(dataset.names)} classes; {len(space.genes)} blocks, "
+        f"{_n_boxes(dataset.val)} boxes, "
+    )
+    console.print(
+        f"{images if dataset.val else ''}{len(dataset.names)} classes; {len(space.genes)} blocks, "
         f"about 10^{log10_size(problem):.0f} candidates",
         soft_wrap=True,
     )

@@ -206,7 +206,8 @@ def _settle(problem: Problem, journal: Journal, *, notes: Sequence[str]) -> Prob
     """
     if not journal.records(SPACE):
         began = {"limits": dict(problem.limits), "parent": dict(problem.parent_costs)}
-        journal.append(SPACE, {**began, "blocks": _blocks(problem.space), "notes": [*problem.notes(), *notes]})
+        said = {"notes": [*problem.notes(), *notes], "is_labelled": problem.inputs.dataset.is_labelled}
+        journal.append(SPACE, {**began, "blocks": _blocks(problem.space), **said})
     facts = journal.records(SPACE)[0]
     limits, costs = facts["limits"], facts.get("parent", problem.parent_costs)  # older runs have none
     assert isinstance(limits, Mapping)

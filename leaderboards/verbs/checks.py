@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from evaluators.data.data_yaml import read_data_yaml
+from evaluators.data.data_yaml import find_data_yaml, read_data_yaml
 from evaluators.runtimes import by_name as runtimes
 from leaderboards.benchmarks.by_name import keys_of, read_benchmark
-from leaderboards.recipes.keys import EMBEDDED, LIMITS, read_amount
+from leaderboards.recipes.keys import EMBEDDED, LIMITS, NO_DATA, read_amount
 from leaderboards.recipes.reading import read_pairs, read_recipe
 from leaderboards.recipes.recipe import Recipe
 from leaderboards.run_path import read_out, run_folder
@@ -23,12 +23,16 @@ def check_recipe_words(words: Sequence[str], /) -> None:
     Raises:
         BadInput: they are not.
     """
-    recipe = read_recipe(words)
-    for name in recipe.runtimes:
-        runtimes.check_installed(name)
-    for name in recipe.track:
-        trackers.check_installed(name)
-    _check_files(recipe)
+    _check_recipe(read_recipe(words))
+
+
+def check_profile(words: Sequence[str], /) -> None:
+    """Make sure that `words` are a recipe, perhaps without data, and that the files that it names are there.
+
+    Raises:
+        BadInput: they are not.
+    """
+    _check_recipe(read_recipe(words, needs_data=False))
 
 
 def check_select(words: Sequence[str], /) -> None:
@@ -91,11 +95,15 @@ def check_run(words: Sequence[str], /) -> Path:
     return folder
 
 
-def _check_files(recipe: Recipe) -> None:
+def _check_recipe(recipe: Recipe) -> None:
+    for name in recipe.runtimes:
+        runtimes.check_installed(name)
+    for name in recipe.track:
+        trackers.check_installed(name)
     if recipe.weights != EMBEDDED:
         check_weights_file(Path(recipe.weights))
-    if recipe.data != EMBEDDED:
-        read_data_yaml(Path(recipe.data))
+    if recipe.data not in (EMBEDDED, NO_DATA) and (data_yaml := find_data_yaml(Path(recipe.data))) is not None:
+        read_data_yaml(data_yaml)
     if recipe.device_file is not None and not Path(recipe.device_file).is_file():
         raise BadInput(f"device_file: {recipe.device_file!r} not found; make one with bench latency")
     if recipe.backbone_weights is not None:

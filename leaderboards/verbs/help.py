@@ -22,7 +22,7 @@ from spaces.detectors.backbones.trunks import TRUNKS
 
 WIDTH = 100
 GROUPS: Mapping[str, tuple[str, ...]] = {
-    "What is given": ("weights", "data", "images", "imgsz", "config", "out", "seed"),
+    "What is given": ("weights", "data", "names", "images", "imgsz", "config", "out", "seed"),
     "Limits": (*LIMITS, "device_file", "allow_foreign_device"),
     "What is searched": (
         "strategy", "candidates", "front", "references", "rivals", "proxy", "ladder", "search_images", "precision",
@@ -74,6 +74,7 @@ ALLOWED: Mapping[str, str] = {
     "weights": "digits, or a path",
     "images": "a folder, or a .txt list",
     "rivals": "paths, with commas between them",
+    "names": "names, with commas between them",
     "data": "digits, or a path",
     "out": "a name, or a folder without '..'",
     "config": "a path",

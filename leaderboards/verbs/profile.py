@@ -12,5 +12,5 @@ from leaderboards.runs.prepare import prepare
 
 def profile(words: Sequence[str], console: Console, is_json: bool, /) -> None:
     """Say what can be cut and which budgets are in reach."""
-    problem = prepare(read_recipe(words).parts())
+    problem = prepare(read_recipe(words, needs_data=False).parts())
     console.print_json(json.dumps(facts.profile(problem))) if is_json else facts.write_terminal(problem, console)

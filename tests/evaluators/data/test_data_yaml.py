@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluators.data.data_yaml import read_data_yaml
+from evaluators.data.data_yaml import find_data_yaml, read_data_yaml
 from spaces.errors import BadInput
 
 SPLITS = "train: a\nval: b\n"
@@ -89,6 +89,19 @@ def test_download_is_ignored_where_the_images_are(tmp_path: Path) -> None:
     marker = tmp_path / "ran"
     read_data_yaml(write(tmp_path, SPLITS + f"nc: 1\ndownload: |\n  open({str(marker)!r}, 'w')\n"))
     assert not marker.exists()
+
+
+def test_a_folder_stands_for_the_yaml_in_it_or_else_for_its_images(tmp_path: Path) -> None:
+    assert find_data_yaml(tmp_path) is None
+    assert find_data_yaml(tmp_path / "list.txt") is None
+    assert find_data_yaml(tmp_path / "gone.yaml") == tmp_path / "gone.yaml"
+    (tmp_path / "cells.yaml").touch()
+    assert find_data_yaml(tmp_path) == tmp_path / "cells.yaml"
+    (tmp_path / "more.yml").touch()
+    with pytest.raises(BadInput, match=r"has 2 data yamls, cells.yaml and others; name one"):
+        find_data_yaml(tmp_path)
+    (tmp_path / "data.yaml").touch()
+    assert find_data_yaml(tmp_path) == tmp_path / "data.yaml"
 
 
 def test_missing_yaml_names_the_closest_files_there(tmp_path: Path) -> None:

@@ -1,8 +1,21 @@
+from pathlib import Path
+
 import pytest
 
 from leaderboards.recipes.reading import read_recipe
 from spaces.cutting.mask import Granularity, Mask, mask_of
 from spaces.errors import BadInput
+
+
+def test_images_without_labels_are_neither_learned_nor_compared_with_rivals(tmp_path: Path) -> None:
+    bare = [f"data={tmp_path}", "weights=a.pt"]
+    for more in ([], ["strategy=slimming", "finetune_epochs=0"]):
+        with pytest.raises(BadInput, match=r"is images without labels: set finetune_epochs=0, or labels=false"):
+            read_recipe([*bare, *more])
+    with pytest.raises(BadInput, match="rivals: without labels"):
+        read_recipe([*bare, "finetune_epochs=0", "rivals=b.pt"])
+    assert read_recipe([*bare, "finetune_epochs=0"]).data == str(tmp_path)
+    assert not read_recipe([*bare, "labels=false"]).labels
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import numpy as np
 
 from evaluators.runtimes.precision import Precision
 from leaderboards.leaderboard import Leaderboard
+from leaderboards.reports.card import card
 from leaderboards.reports.findings import (
     agreement_sentence,
     headline,
@@ -12,6 +13,8 @@ from leaderboards.reports.findings import (
     search_sentence,
     tiles,
 )
+from leaderboards.reports.render import legend
+from leaderboards.reports.table import tabulate
 from spaces.candidate import Candidate
 from tests.leaderboards.synthetic import file_of, make_board, make_results, with_file, with_reference
 from tests.leaderboards.test_leaderboard import board_of
@@ -36,6 +39,20 @@ def test_headline_says_when_the_parent_is_best() -> None:
 
 def test_tiles_show_the_chosen_file() -> None:
     assert [tile.value for tile in tiles(make_board())] == ["0.444", "3.98", "1.55", "1.71", "15.1"]
+
+
+def test_without_labels_rows_agree_with_the_parent_and_nothing_is_called_map() -> None:
+    board = replace(make_board(), is_labelled=False)
+    assert ": agreement 0.444, 94 % of the parent's" in headline(board)
+    assert tiles(board)[0].title == "agreement"
+    assert "INT8 the agreement changes by" in int8_sentence(board)
+    assert "agreement" in agreement_sentence(board)
+    assert "Nothing was judged by labels" in legend(board)
+    assert [heading.title for heading in tabulate(board, is_brief=True).headings if "greement" in heading.title] == [
+        "agreement",
+        "INT8 agreement",
+    ]
+    assert "| agreement, with what the parent finds, no labels |" in card(board.rows[0], board)
 
 
 def test_no_correlation_is_claimed_of_three_rows() -> None:

@@ -27,7 +27,7 @@ def test_a_reader_sees_every_block_budget_and_layer_kept_whole(problem: Problem)
     with console.capture() as capture:
         write_terminal(problem, console)
     text = capture.get()
-    assert "4 train and 2 val images, 2 classes" in text
+    assert "4 train and 2 val images with 4 and 2 boxes, 2 classes" in text
     for name in (*problem.space.reach(), *(gene.name for gene in problem.space.genes)):
         assert f" {name} " in text
     for name, why in problem.graph.kept_whole.items():
