@@ -3,8 +3,9 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from typing import Annotated
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 
 from evaluators.proxies.by_name import METRICS
 from evaluators.result import Result
@@ -24,7 +25,7 @@ _STRICT = ConfigDict(extra="forbid", strict=True)
 @with_config(_STRICT)
 @dataclass(frozen=True)
 class _Space:
-    limits: dict[str, float]
+    limits: dict[str, Annotated[float, Field(gt=0)]]
     blocks: list[tuple[str, int]]
     notes: list[str]
     parent: dict[str, float] | None = None

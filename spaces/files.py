@@ -9,7 +9,8 @@ from spaces.errors import BadInput, Interrupted, UserError
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 PASSING = (errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ESTALE, errno.ETIMEDOUT)
 RESUMED = "what is finished is kept; run it again to go on"
-_FULL_IN_WORDS = ("no space left", "disk quota exceeded", "[errno 27]", "os error 27", "outofdiskerror")
+_FULL_IN_WORDS = ("no space left", "disk quota exceeded", "[errno 27]", "os error 27", "outofdiskerror",
+                  "inline_container.cc", "protobuf serialization failed")  # fmt: skip  # torch's and ONNX's
 
 
 def write_atomic(path: Path, content: str | bytes, /) -> None:

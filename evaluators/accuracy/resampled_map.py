@@ -59,9 +59,9 @@ def load_tally(path: Path, /) -> Tally:
     """Return the tally that `save_tally` wrote.
 
     Raises:
-        OSError, ValueError, KeyError, zipfile.BadZipFile: there is none, or it is damaged.
+        OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error: there is none, or it is damaged.
     """
-    with np.load(path, allow_pickle=False) as arrays:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         return Tally(
             arrays["image"].astype(np.int64),
             arrays["kind"].astype(np.int64),

@@ -2,6 +2,7 @@
 
 import os
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -57,7 +58,7 @@ class Across:
     @cached_property
     def parents(self) -> list[PastRun]:
         """The first run of each parent."""
-        firsts = {str(run.journal.header["weights"]): run for run in reversed(self.runs)}
+        firsts = {str(run.journal.header.get("weights")): run for run in reversed(self.runs)}
         return [run for run in self.runs if run in firsts.values()]
 
     @cached_property
@@ -110,7 +111,7 @@ def read_across(folders: Sequence[Path], /) -> Across:
         raise BadInput(f"runs must have different names, {twice!r:.60} occurs {names.count(twice)} times")
     runs = [read_past_run(folder) for folder in folders]
     for key, what in (("data", "data sets"), ("imgsz", "image sizes")):
-        told = {run.name: run.journal.header.get(key) for run in runs}
+        told = {run.name: str(run.journal.header.get(key)) for run in runs}
         if len(set(told.values())) > 1:
             raise BadInput(f"runs on different {what} do not compare: {_told(told)}")
     return Across(runs)
@@ -147,7 +148,7 @@ def _tally(path: Path) -> Tally | None:
     """Return the tally at `path`; None if there is none, or it is damaged."""
     try:
         return load_tally(path)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error):
         return None
 
 

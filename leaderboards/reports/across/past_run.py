@@ -13,10 +13,11 @@ from evaluators.proxies.by_name import METRICS
 from evaluators.result import Result, Status
 from leaderboards.leaderboard import Leaderboard
 from leaderboards.reports.across.curves import Box, Curve, Floats, box_of, hypervolumes
-from leaderboards.run_folder import read_board, read_run, seconds_of
+from leaderboards.run_folder import RECIPE, read_board, read_run, seconds_of
 from leaderboards.run_records import SPACE
 from search.journal import Replay
 from search.pareto import Losses, losses
+from spaces.errors import BadInput
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,10 +104,19 @@ def read_past_run(folder: Path, /) -> PastRun:
     """Return the run in `folder`.
 
     Raises:
-        BadInput: it holds no run, or one without finished rows.
+        BadInput: it holds no run, one without finished rows, or one whose recipe or results lack what is compared.
     """
     journal, recipe = read_run(folder)
-    return PastRun(folder, recipe, journal, read_board(journal, folder))
+    run = PastRun(folder, recipe, journal, read_board(journal, folder))
+    path = folder / RECIPE
+    if missing := [key for key in ("strategy", "proxy", "seed", "search_images") if key not in recipe]:
+        raise BadInput(f"{str(path)!r} lacks {', '.join(missing)}; run the same command again, which writes it anew")
+    if unknown := [name for name in (str(recipe["proxy"]), *run.limits) if name not in METRICS]:
+        raise BadInput(f"{str(folder)!r}: unknown to this version: {unknown[0]!r:.40}")
+    needed = {metric.name for metric in run.objectives}
+    if poor := [r.number for r in run.results if r.status is Status.DONE and not needed <= set(r.readings)]:
+        raise BadInput(f"{journal.path}: result {poor[0]} lacks one of {', '.join(sorted(needed))}")
+    return run
 
 
 def boxes_of(runs: Sequence[PastRun], /) -> dict[str, Box]:
@@ -116,7 +126,7 @@ def boxes_of(runs: Sequence[PastRun], /) -> dict[str, Box]:
     """
     kin: dict[tuple[object, ...], list[PastRun]] = {}
     for run in runs:
-        kin.setdefault((*run.task, run.recipe["seed"], run.recipe["search_images"]), []).append(run)
+        kin.setdefault((*run.task, str(run.recipe["seed"]), str(run.recipe["search_images"])), []).append(run)
     found = [(members, [points for run in members if len(points := run.points())]) for members in kin.values()]
     return {run.name: box_of(points) for members, points in found if points for run in members}
 
