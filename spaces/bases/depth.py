@@ -16,6 +16,7 @@ from ultralytics.nn.tasks import DetectionModel
 
 from spaces.activations.patches import removed_after
 from spaces.candidate import Candidate
+from spaces.detectors.departures import KEY, renamed
 from spaces.detectors.detector import Architecture, build_detector
 from spaces.errors import BadInput
 from spaces.recovery.reconstruction import Reference, observe, reconstruct_
@@ -96,7 +97,10 @@ def drop_repeats(model: DetectionModel, dropped: Sequence[Repeat], /) -> Detecti
     if odd := next((repeat for repeat in dropped if repeat not in known or list(dropped).count(repeat) > 1), None):
         raise BadInput(f"depth: {odd.name} cannot be left out of this network, or not twice")
     architecture = Architecture.of(model, Candidate("same", ()))
-    shallow = replace(architecture, yaml=_without(model, dropped))
+    yaml = _without(model, dropped)
+    if KEY in yaml:
+        yaml[KEY] = renamed(architecture.yaml[KEY], lambda layer: _renamed(layer, dropped))  # type: ignore[arg-type]
+    shallow = replace(architecture, yaml=yaml)
     names = surviving_names(model, dropped)
     tensors = {new: model.state_dict()[old].clone() for old, new in names.items()}
     for layer in {repeat.layer for repeat in dropped}:
@@ -108,17 +112,8 @@ def drop_repeats(model: DetectionModel, dropped: Sequence[Repeat], /) -> Detecti
 
 def surviving_names(model: DetectionModel, dropped: Sequence[Repeat], /) -> dict[str, str]:
     """Return the name of each tensor of `model` that stays, with its name after `dropped` are gone."""
-    names = {}
-    for name in model.state_dict():
-        head, layer, *rest = name.split(".")
-        gone = sorted(repeat.index for repeat in dropped if str(repeat.layer) == layer)
-        if gone and rest[0] == "m":
-            index = int(rest[1])
-            if index in gone:
-                continue
-            rest[1] = str(index - sum(place < index for place in gone))
-        names[name] = ".".join((head, layer, *rest))
-    return names
+    names = {name: _renamed(name, dropped) for name in model.state_dict()}
+    return {old: new for old, new in names.items() if new is not None}
 
 
 def recover_dropped_(
@@ -145,6 +140,18 @@ def recover_dropped_(
     targets = {renamed[name]: target for name, target in seen.targets.items()}
     reference = Reference(images, targets, {renamed[name]: index for name, index in kept.items()})
     reconstruct_(shallow, {}, reference)
+
+
+def _renamed(name: str, dropped: Sequence[Repeat]) -> str | None:
+    """Return the name that a layer or tensor called `name` has after `dropped` are gone, None if it goes with them."""
+    head, layer, *rest = name.split(".")
+    gone = sorted(repeat.index for repeat in dropped if str(repeat.layer) == layer)
+    if gone and rest[:1] == ["m"] and len(rest) > 1:
+        index = int(rest[1])
+        if index in gone:
+            return None
+        rest[1] = str(index - sum(place < index for place in gone))
+    return ".".join((head, layer, *rest))
 
 
 def _without(model: DetectionModel, dropped: Sequence[Repeat]) -> dict[str, object]:

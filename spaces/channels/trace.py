@@ -99,6 +99,8 @@ class _Trace:
             return self._convolution(node)
         if name == "batch_norm":
             return self._batch_norm(node)
+        if name == "prelu":
+            return self._prelu(node)
         if name == "getitem":
             pieces = self._values.get(node.args[0])  # type: ignore[arg-type]
             return pieces[node.args[1]] if isinstance(pieces, list) else None  # type: ignore[index]
@@ -174,6 +176,13 @@ class _Trace:
                 self.labelling.use(self._name(argument), 0, x)
         if node.args[1] is not None:
             self.scales.add(self._name(node.args[1]))
+        return x
+
+    def _prelu(self, node: Node) -> Value:
+        """Return the channels of the input: one slope serves them all, or each has its own, which is cut with it."""
+        x = self._known(node.args[0], "prelu")
+        if shape_of(node.args[1]) != (1,):
+            self.labelling.use(self._name(node.args[1]), 0, x)
         return x
 
     def _known(self, node: object, reader: str) -> Labels:

@@ -1,16 +1,16 @@
 """Detectors in and out of files, without ever running what a file says.
 
-A `.pt` is read by the restricted unpicklers of checkpoint.py and yolov5/legacy.py; a folder of ours holds
-`model.safetensors` and `architecture.json`. Either way the network is built here, from a checked description and
-tensors: the description gives the layers, the tensors give the widths. A description with anchors is a specification
-of the original YOLOv5.
+A `.pt` is read as plain data by checkpoint.py and yolov5/legacy.py; a folder of ours holds `model.safetensors` and
+`architecture.json`. Either way the network is built here, from a checked description and tensors: the description
+gives the layers, the tensors give the widths. A description with anchors is a specification of the original YOLOv5.
 """
 
+import copy
 import hashlib
 import json
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
@@ -20,7 +20,6 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as tensor_bytes
 from torch import Tensor, nn
 from ultralytics.cfg import get_cfg
-from ultralytics.nn import modules as ultralytics_modules
 from ultralytics.nn.tasks import DetectionModel
 
 from spaces.bits.layer_bits import LayerBits, from_picks, to_picks
@@ -28,7 +27,10 @@ from spaces.bits.quantized import allocation_of, layers_by_name, quantized_blank
 from spaces.candidate import Candidate
 from spaces.cutting.subnet import install
 from spaces.detectors.backbones.swap import BACKBONE_NAME, swap_backbone
-from spaces.detectors.checkpoint import MAX_JSON, check_archive, read_ultralytics
+from spaces.detectors.checkpoint import Checkpoint, read_ultralytics
+from spaces.detectors.departures import KEY, apply_departures_, check_departures, common_activation, find_departures
+from spaces.detectors.description import MAX_JSON, check_description, find_strides, hollow, untrained
+from spaces.detectors.stored import open_network
 from spaces.detectors.weights_file import check_weights_file, is_folder_of_ours
 from spaces.detectors.yolov5.detector import LAYERS, AnchorDetector
 from spaces.detectors.yolov5.legacy import is_legacy, read_legacy
@@ -38,8 +40,7 @@ from spaces.files import write_atomic
 from spaces.networks.folding import fold_bn
 
 FORMAT = "yolo-budget-search/1"
-_ACTIVATION = re.compile(r"(torch\.)?nn\.[A-Z][A-Za-z0-9]*\(((inplace=)?(True|False)|[0-9.]*)\)")
-_PLAIN_LAYERS = ("nn.Upsample", "nn.Identity", "nn.Conv2d", "nn.BatchNorm2d", "nn.MaxPool2d", "nn.ZeroPad2d")
+PROBE = 64  # pixels of the image that shows wrong shapes, or the largest stride
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,11 @@ class Architecture:
         if not isinstance(yaml, dict) or not isinstance(candidate, dict) or not isinstance(names, list):
             raise BadInput("an architecture must have yaml, names and candidate")
         bits = Candidate.from_json({"base": "", "picks": record.get("bits", {})})
-        _check_layers(yaml)
+        if "anchors" in yaml:
+            read_spec(yaml, tuple(LAYERS))
+        else:
+            check_description(yaml)
+        check_departures(yaml.get(KEY, {}))
         return cls(yaml, tuple(map(str, names)), Candidate.from_json(candidate), from_picks(bits.picks))
 
 
@@ -97,17 +102,20 @@ def build_detector(architecture: Architecture, tensors: Mapping[str, Tensor], /)
     n_classes = len(architecture.names)
     if odd := next((name for name, tensor in tensors.items() if not tensor.isfinite().all()), None):
         raise BadInput(f"the weights hold NaN or infinity, first in {odd}")
-    plain = _untrained({**architecture.yaml, "nc": n_classes}, n_classes)
+    plain = _untrained({**architecture.yaml, "nc": n_classes})
+    _depart_(plain)
     if BACKBONE_NAME in architecture.yaml:
         plain = swap_backbone(plain, str(architecture.yaml[BACKBONE_NAME]))
     if architecture.bits:
         plain = _rounded(plain, architecture.bits)
     plain.names = dict(enumerate(architecture.names))
     plain.args = get_cfg()  # the gains of the training loss
+    _unshare_(plain, tensors)
+    side = max(PROBE, int(plain.stride.max()))
     try:
         model = install(plain, {name: _float32(tensor) for name, tensor in tensors.items()})
         with torch.no_grad():
-            model(torch.zeros(1, 3, 64, 64))  # wrong shapes show here
+            model(torch.zeros(1, 3, side, side))  # wrong shapes show here
     except (ValueError, RuntimeError, IndexError) as error:
         raise BadInput(f"the weights do not fit their architecture: {error}") from error
     assert isinstance(model, DetectionModel)
@@ -125,11 +133,12 @@ def load_detector(path: Path, /) -> tuple[DetectionModel, Architecture]:
     check_weights_file(path)
     if is_folder_of_ours(path):
         return _load_folder(path if path.is_dir() else path.parent)
-    check_archive(path)
-    checkpoint = read_legacy(path) if is_legacy(path) else read_ultralytics(path)
-    record = {"yaml": checkpoint.yaml, "names": list(checkpoint.names)}
-    architecture = Architecture.from_json({**record, "candidate": Candidate("same", ()).to_json()})
-    return build_detector(architecture, checkpoint.tensors), architecture
+    with open_network(path) as stored:
+        checkpoint = read_legacy(stored) if is_legacy(stored) else read_ultralytics(stored)
+    try:
+        return _built(checkpoint)
+    except BadInput as error:
+        raise BadInput(f"weights: {str(path)!r}: {error}") from error
 
 
 def save_detector(model: DetectionModel, folder: Path, /, *, candidate: Candidate, is_half: bool = False) -> None:
@@ -170,13 +179,58 @@ def _load_folder(folder: Path) -> tuple[DetectionModel, Architecture]:
     return build_detector(architecture, tensors), architecture
 
 
-def _untrained(yaml: Mapping[str, object], n_classes: int) -> DetectionModel:
-    if "anchors" in yaml:
-        return AnchorDetector(yaml)
-    try:
-        return DetectionModel(dict(yaml), ch=3, nc=n_classes, verbose=False)
-    except (TypeError, ValueError, RuntimeError, KeyError, IndexError, AttributeError) as error:
-        raise BadInput(f"the architecture cannot be built: {error!s:.100}") from error
+def _built(checkpoint: Checkpoint) -> tuple[DetectionModel, Architecture]:
+    """Return the network of a file, whose layers are what they are there, whatever its description says of them."""
+    record = {"yaml": checkpoint.yaml, "names": list(checkpoint.names), "candidate": Candidate("same", ()).to_json()}
+    architecture = Architecture.from_json(record)
+    yaml = {**checkpoint.yaml, "nc": len(checkpoint.names)}
+    departures = find_departures(checkpoint.layers, _hollow(yaml))
+    activation = None if "anchors" in yaml else common_activation(departures)
+    if activation is not None:
+        other = find_departures(checkpoint.layers, _hollow({**yaml, "activation": activation}))
+        if len(other) < len(departures):
+            yaml["activation"], departures = activation, other
+    architecture = replace(architecture, yaml=yaml | ({KEY: departures} if departures else {}))
+    model = build_detector(architecture, checkpoint.tensors)
+    if tuple(model.stride.tolist()) != checkpoint.strides:
+        raise BadInput(f"its head holds the strides {checkpoint.strides}, and its layers make {model.stride.tolist()}")
+    return model, architecture
+
+
+def _hollow(yaml: Mapping[str, object]) -> DetectionModel:
+    return AnchorDetector(yaml) if "anchors" in yaml else hollow(yaml, int(str(yaml["nc"])))
+
+
+def _untrained(yaml: Mapping[str, object]) -> DetectionModel:
+    return AnchorDetector(yaml) if "anchors" in yaml else untrained(yaml, int(str(yaml["nc"])))
+
+
+def _depart_(plain: DetectionModel) -> None:
+    """Set on the layers of `plain` what its description says beside them."""
+    departures = check_departures(plain.yaml.get(KEY, {}))
+    apply_departures_(plain, departures)
+    if departures and find_strides(plain) != plain.stride.tolist():
+        raise BadInput(f"departures: they change the strides {plain.stride.tolist()} of the network")
+
+
+def _unshare_(plain: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Give each place of `plain` a layer of its own where one stands in several and they have not the same tensors.
+
+    One activation for all layers is one object, and with a slope that is learned one for all; those of a file need not
+    be.
+    """
+    places: dict[int, list[str]] = defaultdict(list)
+    for name, layer in plain.named_modules(remove_duplicate=False):
+        if any(True for _ in layer.parameters(recurse=False)):
+            places[id(layer)].append(name)
+    for first, *others in places.values():
+        layer = plain.get_submodule(first)
+        own = [name for name, _ in layer.named_parameters(recurse=False)]
+        for place in others:
+            pairs = [(tensors.get(f"{first}.{name}"), tensors.get(f"{place}.{name}")) for name in own]
+            if any(a is not None and b is not None and not torch.equal(a, b) for a, b in pairs):
+                home, _, last = place.rpartition(".")
+                plain.get_submodule(home)._modules[last] = copy.deepcopy(layer)
 
 
 def _rounded(plain: DetectionModel, bits: Mapping[str, LayerBits]) -> DetectionModel:
@@ -188,27 +242,6 @@ def _rounded(plain: DetectionModel, bits: Mapping[str, LayerBits]) -> DetectionM
     blank = quantized_blank(folded, bits)
     assert isinstance(blank, DetectionModel)
     return blank
-
-
-def _check_layers(yaml: Mapping[str, object]) -> None:
-    if "anchors" in yaml:
-        read_spec(yaml, tuple(LAYERS))
-        return
-    activation = yaml.get("activation")
-    if activation is not None and not (isinstance(activation, str) and _ACTIVATION.fullmatch(activation)):
-        raise BadInput(f"activation must be a layer of torch.nn, got {activation!r:.60}")
-    for section in ("backbone", "head"):
-        rows = yaml.get(section)
-        if not isinstance(rows, Sequence) or not all(isinstance(row, Sequence) and len(row) == 4 for row in rows):
-            raise BadInput(f"{section} must be a list of [from, repeats, layer, arguments]")
-        for row in rows:
-            if not _is_plain_layer(row[2]):
-                raise BadInput(f"layer {row[2]!r:.60} in {section} is no plain network layer; refused")
-
-
-def _is_plain_layer(name: object) -> bool:
-    layer = getattr(ultralytics_modules, name, None) if isinstance(name, str) and name != "TorchVision" else None
-    return name in _PLAIN_LAYERS or (isinstance(layer, type) and issubclass(layer, nn.Module))
 
 
 def _float32(tensor: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from ultralytics.utils.torch_utils import initialize_weights
 
 from spaces.detectors.backbones.published import make_parts
 from spaces.detectors.backbones.trunks import STRIDES
+from spaces.detectors.departures import KEY, renamed
 from spaces.errors import BadInput
 
 BACKBONE_NAME = "backbone_name"  # the key of a description that names the backbone in the place of its own
@@ -80,6 +81,8 @@ def swap_backbone(
     model.model = nn.Sequential(*layers, *list(model.model)[places.last + 1 :])
     model.save = sorted({index for layer in model.model for index in _sources(layer, of_those_before=False)})
     model.yaml = {**model.yaml, BACKBONE_NAME: name}
+    if KEY in model.yaml:
+        model.yaml[KEY] = renamed(model.yaml[KEY], lambda layer: layer if _number(layer) > places.last else None)
     return model.eval()
 
 
@@ -121,6 +124,11 @@ def _new_layers(old: list[nn.Module], places: Places, parts: tuple[nn.Sequential
         initialize_weights(adapter)
         layers.append(_placed(adapter, number=place, source=-1))
     return layers
+
+
+def _number(name: str) -> int:
+    """Return the number of the layer of the network in which the layer called `name` is."""
+    return int(name.split(".")[1])
 
 
 def _placed(layer: nn.Module, *, number: int, source: int) -> nn.Module:

@@ -3,7 +3,8 @@
 A pickle may call what it names and set attributes of whatever lies on its stack. So every class that may be named is
 replaced by one of ours that keeps its state and does nothing, made anew for each file; a tensor is the mere note of
 where its numbers lie, and is read later if it is wanted. Torch's own weights-only unpickler would do as well, but its
-list of allowed names belongs to the process, and what other files have put on it stays there.
+list of allowed names belongs to the process, and what other files have put on it stays there; and it builds real
+layers, which do more than keep what they are given.
 """
 
 import io
@@ -33,8 +34,29 @@ STORAGES: Mapping[str, torch.dtype] = {
     "torch.ByteStorage": torch.uint8,
     "torch.BoolStorage": torch.bool,
 }
+INERT = re.compile(  # layers, and what training leaves beside them: names that stand for nothing but themselves
+    r"(ultralytics|models|utils)(\.[A-Za-z_]\w*)+"
+    r"|torch\.nn\.modules(\.[a-z]+)*\.[A-Z]\w*|torch\.nn\.(functional\.[a-z]\w*|parameter\.Parameter)"
+    r"|torch\.optim(\.[a-z_]\w*)*\.[A-Z]\w*|torch(\.\w+)*\.grad_scaler\.GradScaler"
+    r"|torch\.(Size|Tensor|device|bool|u?int\d+|b?float\d+)|torch\._tensor\.Tensor"
+    r"|numpy\.(dtype|ndarray|(core|_core)\.multiarray\.(scalar|_reconstruct))|_codecs\.encode"
+    r"|pathlib(\._local)?\.(Pure)?(Posix|Windows)?Path|datetime\.(date|time|datetime|timedelta|timezone)"
+    r"|collections\.(defaultdict|deque|Counter)|argparse\.Namespace|types\.SimpleNamespace"
+    r"|(__builtin__|builtins)\.(list|dict|tuple|int|float|bool|str|bytes|bytearray|complex|frozenset|slice|range)"
+)
+
+
+class Ordered(dict[object, object]):
+    """Stands for an ordered mapping: keeps the order, as every dict, and no attributes."""
+
+    __slots__ = ()
+
+    def __setstate__(self, state: object) -> None:
+        """Let go of attributes, as those of a state dict."""
+
+
 CONTAINERS: Mapping[str, type] = {
-    "collections.OrderedDict": dict,  # takes no attributes, and keeps the order, too
+    "collections.OrderedDict": Ordered,
     "__builtin__.set": set,
     "builtins.set": set,
 }
@@ -59,6 +81,14 @@ class Inert:
 
     def __setstate__(self, state: object) -> None:
         self.state = state if isinstance(state, dict) else {}
+
+    def __setitem__(self, key: object, value: object) -> None:
+        """Let go of what is put into a container."""
+
+    def extend(self, values: object, /) -> None:
+        """Let go of what is put into a list."""
+
+    append = add = extend
 
 
 class Stored(NamedTuple):
@@ -93,31 +123,17 @@ class Archive:
         if f"{self._root}byteorder" in names and self._read("byteorder") != b"little":
             raise ValueError("tensors must be little-endian")
 
-    def names(self) -> frozenset[str]:
-        """Return the full names of all classes and functions that the pickle asks for.
-
-        Raises:
-            ValueError: it is damaged, or remembers more things than it has bytes.
-        """
-        found = set()
-        for opcode, argument, _ in pickletools.genops(self._pickled):
-            if opcode.name == "GLOBAL":
-                found.add(str(argument).replace(" ", "."))
-            elif opcode.name in ("PUT", "LONG_BINPUT") and int(str(argument)) > len(self._pickled):
-                raise ValueError("a pickle must number what it remembers from 0")
-        return frozenset(found)
-
-    def tree(self, inert: re.Pattern[str], /) -> object:
+    def tree(self) -> object:
         """Return what was saved, objects as `Inert` and tensors as `Stored`.
 
-        Args:
-            inert: the full names of the classes that may be there.
-
         Raises:
-            BadInput: another class or function is asked for.
+            BadInput: a class or function is asked for that is neither a layer nor left by training.
+            ValueError: it is damaged, or remembers more things than it has bytes.
         """
-        self.names()  # sound, or nothing is unpickled
-        return _Unpickler(self._pickled, inert, str(self._file.filename)).load()
+        for opcode, argument, _ in pickletools.genops(self._pickled):
+            if opcode.name in ("PUT", "LONG_BINPUT") and int(str(argument)) > len(self._pickled):
+                raise ValueError("a pickle must number what it remembers from 0")
+        return _Unpickler(self._pickled, str(self._file.filename)).load()
 
     def tensor(self, stored: Stored, /) -> Tensor:
         """Return the tensor in memory of its own.
@@ -144,9 +160,8 @@ class Archive:
 class _Unpickler(pickle.Unpickler):
     """Builds nothing but plain containers, `Inert` and `Stored`."""
 
-    def __init__(self, pickled: bytes, inert: re.Pattern[str], source: str) -> None:
+    def __init__(self, pickled: bytes, source: str) -> None:
         super().__init__(io.BytesIO(pickled))
-        self._inert = inert
         self._source = source
         self._stand_ins: dict[str, type[Inert]] = {}
 
@@ -162,7 +177,7 @@ class _Unpickler(pickle.Unpickler):
         known = STORAGES.get(path) or CONTAINERS.get(path)
         if known is not None:
             return known
-        if not self._inert.fullmatch(path):
+        if not INERT.fullmatch(path):
             raise BadInput(f"weights: {self._source!r} asks for {path!r:.80}, no layer of a detector; nothing was run")
         return self._stand_ins.setdefault(path, type("StandIn", (Inert,), {"path": path}))
 
@@ -206,7 +221,18 @@ def _whole(numbers: object) -> tuple[int, ...]:
     return numbers
 
 
+def _of_a_type(build: object, _: object, arguments: object, *__: object) -> object:
+    """Return the tensor that has attributes or a class of its own, without either."""
+    if not isinstance(build, _Function) or not isinstance(arguments, tuple):
+        raise pickle.UnpicklingError("a tensor must be built from a tuple")
+    return build(*arguments)
+
+
 FUNCTIONS: Mapping[str, _Function] = {
     "torch._utils._rebuild_tensor_v2": _Function(_stored),
     "torch._utils._rebuild_parameter": _Function(lambda tensor, *_: tensor),
+    "torch._utils._rebuild_parameter_with_state": _Function(lambda tensor, *_: tensor),
+    "torch._tensor._rebuild_from_type_v2": _Function(_of_a_type),
+    "builtins.getattr": _Function(lambda *_: Inert()),  # as in Detect.forward
+    "__builtin__.getattr": _Function(lambda *_: Inert()),
 }
