@@ -27,12 +27,14 @@ from rich.console import Console
 from leaderboards.verbs.by_name import VERBS
 from leaderboards.verbs.ending import explained
 from leaderboards.verbs.verb import Do, Verb
+from leaderboards.wording import one_line
 from search.loop import interruptible
 from spaces.errors import Interrupted
 
 FLAGS = ("--json", "--debug")
 HELP = ("-h", "--help", "help")
 USAGE = "python run_search.py"
+LONGEST = 2000  # characters of what is said of an error
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -57,7 +59,7 @@ def main(arguments: Sequence[str]) -> int:
             raise
         told = explained(error, words, (verb or VERBS["search"]).folder)
         with suppress(OSError, ValueError):  # nobody to tell either
-            _write(sys.stderr, f"{' '.join(str(told).split())}\n")
+            _write(sys.stderr, f"{one_line(str(told), width=LONGEST)}\n")
         _silence(sys.stdout)
         return told.exit_code
     return 0

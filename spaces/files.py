@@ -53,4 +53,4 @@ def refusal(error: OSError, /) -> UserError | None:
 
 
 def _place(error: OSError) -> str:
-    return "" if error.filename is None else f"{os.fsdecode(error.filename)!r}: "
+    return "" if error.filename is None else f"{str(error.filename)!r:.300}: "

@@ -175,7 +175,7 @@ class Keys(BaseModel):
     """Processes that measure candidates and fine-tune rows; the CPUs, at most 8."""
     ray_address: str | None = None
     """A Ray cluster to run on, as in `head:6379`."""
-    device: Annotated[str, Field(pattern=r"^(cpu|\d+|cuda(:\d+)?)$")] = "cpu"
+    device: Annotated[str, Field(pattern=r"^(cpu|[0-9]{1,4}|cuda(:[0-9]{1,4})?)$")] = "cpu"
     """`cpu`, or the number of a GPU."""
     track: Annotated[tuple[str, ...], AfterValidator(check_trackers)] = ()
     """Experiment trackers that hear of the run, too."""

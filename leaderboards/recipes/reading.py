@@ -123,7 +123,7 @@ def _config_file(path: Path) -> dict[str, object]:
         raise BadInput(f"config: {str(path)!r} is larger than 1 MB")
     try:
         record = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError) as error:  # not UTF-8; a date such as 2026-13-45
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # not UTF-8; a date such as 2026-13-45; too deep
         raise BadInput(f"config: {str(path)!r} is no YAML: {' '.join(str(error).split()):.120}") from error
     if not isinstance(record, dict):
         raise BadInput(f"config: {str(path)!r} must map keys to values")

@@ -10,7 +10,7 @@ from pathlib import Path
 from leaderboards.run_path import JOURNAL
 from leaderboards.verbs.verb import FolderOf
 from leaderboards.wording import one_line
-from spaces.errors import InternalError, Interrupted, UserError
+from spaces.errors import BadInput, InternalError, Interrupted, UserError
 from spaces.files import RESUMED, refusal, tells_of_full_disk
 
 FILE = "internal_error.txt"
@@ -31,6 +31,8 @@ def explained(error: Exception, words: Sequence[str], folder_of: FolderOf, /) ->
     text = one_line(f"{error}", width=WIDTH)
     if isinstance(error, OSError) and (told := refusal(error)):
         return told
+    if isinstance(error, ValueError) and text.startswith("embedded null"):  # of a path, which a config may give
+        return BadInput("a path must not hold a null byte")
     if tells_of_full_disk(text):  # of a library that has exceptions of its own
         return Interrupted(f"disk full: {text}; make room: {RESUMED}")
     if isinstance(error, MemoryError) or any(part in text.lower() for part in _NO_MEMORY) or _is_of_gpu(error):
