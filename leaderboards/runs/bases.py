@@ -1,6 +1,6 @@
 """The bases that a run searches across: which there are, and the networks behind them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -55,9 +55,25 @@ def plan_bases(bases: Bases, parent: DetectionModel, /, *, images: Callable[[], 
     return plans
 
 
+def check_sizes(network: DetectionModel, sizes: Iterable[int], /) -> None:
+    """Make sure that `network` can be fed square images of each of `sizes`.
+
+    Raises:
+        BadInput: one is no multiple of its stride.
+    """
+    stride = _stride(network)
+    for size in sizes:
+        if size % stride:
+            nearest = [str(near) for near in (size - size % stride, size - size % stride + stride) if near]
+            raise BadInput(
+                f"imgsz must be a multiple of {stride}, the stride of the network ({size} is not; "
+                f"{' or '.join(nearest)} is)"
+            )
+
+
 def sizes_below(network: DetectionModel, imgsz: int, /) -> range:
     """Return the image sizes below `imgsz` that `network` can be fed, multiples of its stride, the largest first."""
-    stride = max(LEAST_STRIDE, int(network.stride.max()))
+    stride = _stride(network)
     return range(imgsz - stride, 0, -stride)
 
 
@@ -91,6 +107,10 @@ def calibration_images(holdout: Holdout, n: int, /, *, seed: int, imgsz: int) ->
         return noise(n, imgsz=imgsz, seed=seed)
     order = np.random.default_rng([seed, 1]).permutation(len(holdout.rest))[:n]
     return load_images([holdout.rest[index] for index in order], imgsz=imgsz)
+
+
+def _stride(network: DetectionModel) -> int:
+    return max(LEAST_STRIDE, int(network.stride.max()))
 
 
 def _order(

@@ -10,6 +10,7 @@ from evaluators.data.dataset import Dataset
 from evaluators.devices.device_file import DeviceFile, read_device_file
 from leaderboards.recipes.keys import EMBEDDED, NO_DATA
 from leaderboards.recipes.parts import Bases, Parts, Sources
+from leaderboards.runs.bases import check_sizes
 from leaderboards.runs.data import load_data
 from leaderboards.runs.problem import Inputs, fingerprint
 from leaderboards.runs.rivals import load_rivals
@@ -37,6 +38,7 @@ def load_inputs(parts: Parts, /) -> Inputs:
         raise BadInput(
             f"weights: {sources.weights!r} hold a network of few bits, and what is searched must be in float"
         )
+    check_sizes(parent, (parts.bases.imgsz, *parts.bases.image_sizes))
     dataset, holdout = load_data(sources, parent, names=architecture.names, imgsz=parts.bases.imgsz)
     dataset = _warned(dataset, architecture.names, sources)
     n_calibration = min(parts.making.calibration_images, len(holdout.rest))
@@ -44,7 +46,7 @@ def load_inputs(parts: Parts, /) -> Inputs:
         raise BadInput(f"bits: ranges need at least {MIN_IMAGES} calibration images, there are {n_calibration}")
     digest = fingerprint(path)
     device = _device(sources, parts.bases, parent=digest, is_limited="latency_ms" in parts.limits)
-    rivals = load_rivals(sources.rivals, dataset.names)
+    rivals = load_rivals(sources.rivals, dataset.names, imgsz=parts.bases.imgsz)
     return Inputs(dataset, holdout, parent, architecture, sources.weights, digest, device, rivals)
 
 
@@ -86,9 +88,7 @@ def _warned(dataset: Dataset, theirs: tuple[str, ...], sources: Sources, /) -> D
     told = [f"class {i} is {theirs[i]!r} in weights {sources.weights!r} and {dataset.names[i]!r} in data" for i in odd]
     for index, one in zip(odd, told, strict=True):
         if _plain(dataset.names[index]) != _plain(theirs[index]):
-            raise BadInput(
-                f"{one} {sources.data!r}; if it is one class, names=a,b,... gives the data's names anew"
-            )
+            raise BadInput(f"{one} {sources.data!r}; if it is one class, names=a,b,... gives the data's names anew")
     warnings = [f"{told[0]}, which is taken for the same"] if told else []
     return replace(dataset, warnings=(*dataset.warnings, *warnings))
 

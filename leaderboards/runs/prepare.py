@@ -1,6 +1,7 @@
 """From a recipe to a problem: everything checked, loaded and analysed, and nothing written yet."""
 
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -56,7 +57,7 @@ def analyse(parts: Parts, inputs: Inputs, /) -> Problem:
     if all(space.log10_size() == 0 for space in bare.values()) and not (
         has_bits and all(space.genes for space in bare.values())
     ):
-        raise BadInput("nothing can be cut: keep_min and align leave every block one width, the parent's")
+        raise BadInput(f"nothing can be cut: {_why_whole(graphs[SAME].graph)}")
     check_reach(parts.limits, bare.values(), keys=("gflops", "macs_g", "params_m"), has_bits=has_bits)
     is_timed = "latency_ms" in parts.limits
     overhead, latency = _measure_parent(inputs, bare[SAME], graphs[SAME], is_timed=is_timed)
@@ -80,6 +81,14 @@ def analyse(parts: Parts, inputs: Inputs, /) -> Problem:
     problem = Problem(inputs, plans, made, limits, costs, rivals)
     plan_references(problem, has_smaller_image=False)  # a rival without a place is refused before anything starts
     return problem
+
+
+def _why_whole(graph: ChannelGraph) -> str:
+    """Return why no candidate is narrower than a network of this `graph`."""
+    if graph.blocks:
+        return "keep_min and align leave every block one width, the parent's"
+    reasons = Counter(graph.kept_whole.values()).most_common(2)
+    return "no layer of the network can, " + ", ".join(f"{n} because of this: {why}" for why, n in reasons)
 
 
 def _check_latency(amount: str, limit: float, device: DeviceFile, same: Base) -> None:

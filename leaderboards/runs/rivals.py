@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ultralytics.nn.tasks import DetectionModel
 
+from leaderboards.runs.bases import check_sizes
 from spaces.bases.names import SAME
 from spaces.detectors.backbones.trunks import TRUNKS
 from spaces.detectors.classes import with_classes
@@ -27,14 +28,15 @@ class Rival:
     unknown: tuple[str, ...]
 
 
-def load_rivals(paths: Sequence[str], names: Sequence[str], /) -> dict[str, Rival]:
+def load_rivals(paths: Sequence[str], names: Sequence[str], /, *, imgsz: int) -> dict[str, Rival]:
     """Return the detectors at `paths` by the names that their rows get, which are those of the files.
 
     Args:
         names: the classes of the data.
+        imgsz: of the images that they are fed.
 
     Raises:
-        BadInput: one cannot be read or knows none of the classes, or two have one name.
+        BadInput: one cannot be read, be fed or knows none of the classes, or two have one name.
     """
     rivals: dict[str, Rival] = {}
     for path in map(Path, paths):
@@ -45,6 +47,7 @@ def load_rivals(paths: Sequence[str], names: Sequence[str], /) -> dict[str, Riva
             model, architecture = load_detector(path)
             if architecture.bits:
                 raise BadInput("it is a network of few bits, and rivals must be in float")
+            check_sizes(model, [imgsz])
             network, unknown = with_classes(model, architecture, names)
         except BadInput as error:
             raise BadInput(f"rivals: {str(path)!r}: {error}") from error

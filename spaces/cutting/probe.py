@@ -55,7 +55,8 @@ class _Tester:
         self._scores = l1(self._tensors, graph)
         self._skeleton = skeleton_of(model).double()  # its buffers that are in no state dict
         generator = torch.Generator().manual_seed(0)
-        self._image = torch.rand(1, 3, PROBE_SIZE, PROBE_SIZE, generator=generator).double()
+        side = max(PROBE_SIZE, int(max(getattr(model, "stride", [0]))))
+        self._image = torch.rand(1, 3, side, side, generator=generator).double()
 
     def error(self, keep: NDArray[np.int64]) -> float:
         """Return the largest difference of an output, relative to the largest output of its tensor."""
