@@ -8,7 +8,7 @@ gives the layers, the tensors give the widths. A description with anchors is a s
 import copy
 import hashlib
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -147,8 +147,13 @@ def save_detector(model: DetectionModel, folder: Path, /, *, candidate: Candidat
     With `is_half` the convolutions are stored in float16, which halves the file; vectors stay in float32.
     """
     tensors = {
-        name: (tensor.half() if is_half and tensor.is_floating_point() and tensor.dim() > 1 else tensor).contiguous()
+        name: tensor.half() if is_half and tensor.is_floating_point() and tensor.dim() > 1 else tensor
         for name, tensor in model.state_dict().items()
+    }
+    n_places = Counter(tensor.data_ptr() for tensor in tensors.values())  # one activation may stand in many
+    tensors = {
+        name: tensor.clone() if n_places[tensor.data_ptr()] > 1 else tensor.contiguous()
+        for name, tensor in tensors.items()
     }
     payload = tensor_bytes(tensors)
     record = {"format": FORMAT, **Architecture.of(model, candidate).to_json()}
