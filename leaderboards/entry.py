@@ -31,6 +31,7 @@ class DeployedFile:
         latency_low_ms: lower end of the 95 % interval of `latency_ms`; `latency_high_ms` the upper.
         error: largest difference between its exact form's outputs and torch's, relative to the largest output.
         execution: how the bits of a network of few bits are stored and computed, in words.
+        kind: for which processors an INT8 file is made, "portable" or "vnni".
         detection: what mAP does not tell; None where the file computes what the row's own network does.
 
     What may be None is missing in rows of earlier versions too.
@@ -47,6 +48,7 @@ class DeployedFile:
     latency_high_ms: float | None = None
     error: float | None = None
     execution: str | None = None
+    kind: str | None = None
     detection: DetectionMetrics | None = None
 
     @classmethod

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from evaluators.result import Job, Result, Status
-from evaluators.runtimes.precision import Precision
+from evaluators.runtimes.precision import Int8, Precision
 from evaluators.runtimes.runtime import Exported, Images, Runtime
 from leaderboards.files.export import compare
 from leaderboards.trackers.tracker import follow
@@ -168,7 +168,8 @@ class RuntimeContract(ABC):
         return np.random.default_rng(seed).random((n, 3, 64, 64), dtype=np.float32)
 
     def export(self, folder: Path) -> tuple[Exported, ...]:
-        return self.make().export(detector(), folder, imgsz=64, calibration=[self.images(2), self.images(2, seed=1)])
+        calibration = [self.images(2), self.images(2, seed=1)]
+        return self.make().export(detector(), folder, imgsz=64, calibration=calibration, int8=Int8.PORTABLE)
 
     def test_it_has_a_name_a_version_and_precisions_of_which_the_exact_one_is_the_first(self) -> None:
         runtime = self.make()

@@ -24,7 +24,8 @@ from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor, nn
 
-from evaluators.runtimes.onnx_export import CalibrationImages, quiet_root_logger
+from evaluators.runtimes.onnx_export import INT8_KIND, CalibrationImages, quiet_root_logger
+from evaluators.runtimes.precision import Int8
 from evaluators.runtimes.runtime import Images
 from spaces.bits.layer_bits import LayerBits
 from spaces.bits.quantized import QuantizedLayer, allocation_of, layers_by_name, quantized_layers
@@ -33,6 +34,7 @@ from spaces.channels.blocks import layer_of
 from spaces.files import write_atomic
 
 BYTE = 8  # bits of what integer kernels take
+MIDDLE = 128  # of the bytes that weights around 0 become
 N_NAMED = 3  # layers in a sentence
 SLACK = 0.01  # of a step, by which float32 may miss the grid
 _Override = dict[str, object]  # as onnxruntime's quantizer takes it
@@ -97,7 +99,9 @@ class _Call(NamedTuple):
     layer: QuantizedLayer
 
 
-def export_quantized(network: nn.Module, onnx_path: Path, path: Path, *, calibration: Iterable[Images]) -> Execution:
+def export_quantized(
+    network: nn.Module, onnx_path: Path, path: Path, *, calibration: Iterable[Images], kind: Int8 = Int8.PORTABLE
+) -> Execution:
     """Write a quantized `network` to `path`, each layer on its own grids; return how that file is computed.
 
     Args:
@@ -109,10 +113,11 @@ def export_quantized(network: nn.Module, onnx_path: Path, path: Path, *, calibra
         quant_pre_process(str(onnx_path), str(prepared), skip_symbolic_shape=True)
         graph = onnx.load(prepared)
         calls = _calls(graph, network)
-        rounded = _quantized(graph, calls, Path(folder), calibration)
+        overrides = _weight_overrides(graph, calls, kind) | _separate_inputs_(graph, calls)
+        rounded = _quantized(graph, calls, overrides, folder=Path(folder), calibration=calibration)
     stored = _packed(rounded, {call.node.input[1]: call.layer.bits for call in calls})
     metadata = {entry.key: entry.value for entry in onnx.load(onnx_path).metadata_props}
-    onnx.helper.set_model_props(stored, metadata)
+    onnx.helper.set_model_props(stored, {**metadata, INT8_KIND: kind.value})
     onnx.checker.check_model(stored)
     write_atomic(path, stored.SerializeToString())
     return _execution(network, path, calls)
@@ -145,12 +150,17 @@ def _has_kernel(layer: QuantizedLayer) -> bool:
 
 
 def _quantized(
-    graph: onnx.ModelProto, calls: Sequence[_Call], folder: Path, calibration: Iterable[Images]
+    graph: onnx.ModelProto,
+    calls: Sequence[_Call],
+    overrides: Mapping[str, list[_Override]],
+    /,
+    *,
+    folder: Path,
+    calibration: Iterable[Images],
 ) -> onnx.ModelProto:
     """Return `graph` with the convolutions of `calls` alone on the grids of their layers, weights in bytes."""
     if not calls:  # the quantizer reads an empty list as all of them
         return graph
-    overrides = _weight_overrides(graph, calls) | _separate_inputs_(graph, calls)
     apart, rounded = folder / "apart.onnx", folder / "rounded.onnx"
     onnx.save(graph, apart)
     quantize_static(
@@ -163,19 +173,26 @@ def _quantized(
         per_channel=True,
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
-        extra_options={"TensorQuantOverrides": overrides},
+        extra_options={"TensorQuantOverrides": dict(overrides)},
     )
     return onnx.load(rounded)
 
 
-def _weight_overrides(graph: onnx.ModelProto, calls: Sequence[_Call]) -> dict[str, list[_Override]]:
-    """Return by tensor what the quantizer is told of each channel's weights."""
+def _weight_overrides(graph: onnx.ModelProto, calls: Sequence[_Call], kind: Int8) -> dict[str, list[_Override]]:
+    """Return by tensor what the quantizer is told of each channel's weights.
+
+    Of a portable file those of 8 bits beside inputs of 8 bits are bytes around 128, which AVX2 multiplies without
+    overflow, if more slowly.
+    """
     tensors = {tensor.name: tensor for tensor in graph.graph.initializer}
     found = {}
     for name, node, layer in calls:
         exported = torch.from_numpy(onnx.numpy_helper.to_array(tensors[node.input[1]]).copy())
         scales = _exported_scales(name, layer, exported) / _factor(layer.bits)
-        common: _Override = {"quant_type": QuantType.QInt8, "axis": 0, "zero_point": 0}
+        is_wide = kind is Int8.PORTABLE and layer.bits.weight == layer.bits.activation == BYTE
+        common: _Override = {"axis": 0, "quant_type": QuantType.QInt8, "zero_point": np.asarray(0, np.int8)}
+        if is_wide:
+            common |= {"quant_type": QuantType.QUInt8, "zero_point": np.asarray(MIDDLE, np.uint8)}
         found[node.input[1]] = [{**common, "scale": scale} for scale in scales.numpy()]
     return found
 

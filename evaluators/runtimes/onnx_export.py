@@ -23,12 +23,14 @@ from ultralytics.nn.modules.conv import Conv
 from ultralytics.nn.modules.head import Detect
 from ultralytics.nn.tasks import DetectionModel
 
+from evaluators.runtimes.precision import Int8
 from evaluators.runtimes.runtime import Images
 from spaces.files import write_atomic
 
 OPSET = 18  # ONNX Runtime's quantizer refuses 21 and above
 LICENSE = "AGPL-3.0 License (https://ultralytics.com/license)"
 QUANTIZED = ("Conv", "MatMul", "Gemm")
+INT8_KIND = "int8"  # the key of a file's metadata that says for which processors its integers are made
 
 
 def export_onnx(model: DetectionModel, path: Path, *, imgsz: int) -> Path:
@@ -59,10 +61,11 @@ def export_onnx(model: DetectionModel, path: Path, *, imgsz: int) -> Path:
     return path
 
 
-def export_int8(onnx_path: Path, path: Path, calibration: Iterable[Images]) -> Path:
+def export_int8(onnx_path: Path, path: Path, calibration: Iterable[Images], /, *, kind: Int8 = Int8.PORTABLE) -> Path:
     """Write the float ONNX file at `onnx_path` with INT8 convolutions, quantized on `calibration`; return `path`.
 
     64 images like those the model will see are enough of a calibration; their activations' extremes set the scales.
+    Weights of a portable file lie in [-64, 64].
     """
     with tempfile.TemporaryDirectory() as folder, quiet_root_logger():
         prepared, quantized = Path(folder) / "prepared.onnx", Path(folder) / "int8.onnx"
@@ -77,11 +80,12 @@ def export_int8(onnx_path: Path, path: Path, calibration: Iterable[Images]) -> P
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
+            reduce_range=kind is Int8.PORTABLE,
             nodes_to_exclude=decoding_nodes(graph),
         )
         result = onnx.load(quantized)
     metadata = {entry.key: entry.value for entry in onnx.load(onnx_path).metadata_props}
-    onnx.helper.set_model_props(result, metadata)
+    onnx.helper.set_model_props(result, {**metadata, INT8_KIND: kind.value})
     write_atomic(path, result.SerializeToString())
     return path
 

@@ -13,7 +13,7 @@ from ultralytics.nn.tasks import DetectionModel
 
 from evaluators.runtimes.onnx_bits import export_quantized
 from evaluators.runtimes.onnx_export import export_int8, export_onnx
-from evaluators.runtimes.precision import Precision
+from evaluators.runtimes.precision import Int8, Precision
 from evaluators.runtimes.runtime import Exported, Images
 from spaces.bits.quantized import plain, quantized_layers
 from spaces.errors import BadInput
@@ -30,16 +30,17 @@ class OnnxRuntime:
     precisions = (Precision.FP32, Precision.INT8)
 
     def export(
-        self, model: DetectionModel, folder: Path, /, *, imgsz: int, calibration: Sequence[Images]
+        self, model: DetectionModel, folder: Path, /, *, imgsz: int, calibration: Sequence[Images], int8: Int8
     ) -> tuple[Exported, ...]:
         """Return the float file and the INT8 one, which has the network's own integers if its layers have few bits."""
         onnx_path = export_onnx(plain(model), folder / FLOAT_FILE, imgsz=imgsz)
         execution = None
         if quantized_layers(model):
-            execution = export_quantized(model, onnx_path, folder / INT8_FILE, calibration=calibration).sentence()
+            exported = export_quantized(model, onnx_path, folder / INT8_FILE, calibration=calibration, kind=int8)
+            execution = exported.sentence()
         else:
-            export_int8(onnx_path, folder / INT8_FILE, calibration)
-        return Exported(Precision.FP32, FLOAT_FILE), Exported(Precision.INT8, INT8_FILE, execution)
+            export_int8(onnx_path, folder / INT8_FILE, calibration, kind=int8)
+        return Exported(Precision.FP32, FLOAT_FILE), Exported(Precision.INT8, INT8_FILE, execution, int8)
 
     def open(self, path: Path, /, *, threads: int) -> "OnnxDetector":
         """Return the file at `path`, ready to compute."""

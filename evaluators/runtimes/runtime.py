@@ -11,7 +11,7 @@ from torch import Tensor
 from ultralytics.nn.tasks import DetectionModel
 
 from evaluators.runtimes.by_name import RUNTIMES, check_installed
-from evaluators.runtimes.precision import Precision
+from evaluators.runtimes.precision import Int8, Precision
 
 Images = NDArray[np.float32]  # (B, 3, imgsz, imgsz), RGB in [0, 1]
 
@@ -22,11 +22,13 @@ class Exported(NamedTuple):
     Attributes:
         file: its name in the folder that it was written to; a folder of its own counts as a file.
         execution: how the bits of a network of few bits are stored and computed, in words; None for any other.
+        kind: for which processors its integers are made; None where there is no such choice.
     """
 
     precision: Precision
     file: str
     execution: str | None = None
+    kind: Int8 | None = None
 
 
 class OpenFile(Protocol):
@@ -60,12 +62,13 @@ class Runtime(Protocol):
         ...
 
     def export(
-        self, model: DetectionModel, folder: Path, /, *, imgsz: int, calibration: Sequence[Images]
+        self, model: DetectionModel, folder: Path, /, *, imgsz: int, calibration: Sequence[Images], int8: Int8
     ) -> tuple[Exported, ...]:
         """Return the files of `model`, one for each precision, written to `folder`; `model` is left as it is.
 
         Args:
             calibration: batches like those the model will see; their activations set the scales of integers.
+            int8: for which processors integers are made, if the runtime has a choice.
 
         Raises:
             BadInput: this network cannot be written by this runtime; in one line.

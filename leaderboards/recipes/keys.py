@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from evaluators.runtimes.by_name import DEFAULT
+from evaluators.runtimes.precision import Int8
 from leaderboards.recipes import bit_keys
 from leaderboards.recipes.ranking_keys import default_proxy, ladder_of, ranking
 from leaderboards.recipes.size_keys import read_sizes
@@ -165,6 +166,8 @@ class Keys(BaseModel):
     """Probability that four images are put together."""
     runtimes: Annotated[tuple[str, ...], AfterValidator(check_runtimes)] = (DEFAULT,)
     """Runtimes that each row gets files for, and is measured and timed in; ONNX Runtime is always among them, first."""
+    int8: Int8 = Int8.PORTABLE
+    """For which processors INT8 files are made: portable ones overflow on none, vnni ones are finer and need VNNI."""
     calibration_images: int = Field(64, ge=1, le=4096)
     """Images of train that networks are recovered on; labels are not read."""
     search_images: int = Field(64, ge=1, le=100_000)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from evaluators.runtimes.precision import Int8
 from leaderboards.recipes.ranking_keys import FidelityKey
 from spaces.bases.names import DepthImportance
 from spaces.candidate import Candidate
@@ -161,6 +162,7 @@ class Tuning:
         reads_labels: whether the boxes of train are learned, beside what the parent teaches.
         lr: None for what suits the number of classes.
         runtimes: that each row gets files for, the default one first.
+        int8: for which processors INT8 files are made.
     """
 
     imgsz: int
@@ -174,6 +176,7 @@ class Tuning:
     mosaic: float
     seed: int
     runtimes: tuple[str, ...]
+    int8: Int8
     reads_labels: bool = True
 
 

@@ -117,5 +117,6 @@ class Recipe(Keys):
             self.mosaic,
             self.seed,
             self.runtimes,
+            self.int8,
             self.labels,
         )

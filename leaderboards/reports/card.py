@@ -1,5 +1,8 @@
 """The model card of a row."""
 
+from collections.abc import Mapping
+
+from evaluators.runtimes.precision import Int8
 from leaderboards.columns import others, title_of
 from leaderboards.entry import PARENT, Entry, Quality
 from leaderboards.leaderboard import Leaderboard
@@ -7,6 +10,11 @@ from leaderboards.reports.detection_table import LAYERS_LEGEND, detection_files,
 from leaderboards.reports.render import escaped
 from leaderboards.run_folder import NO_PT
 from spaces.bases.names import SAME, BaseName
+
+KINDS: Mapping[str | None, str] = {
+    Int8.PORTABLE.value: "; on no processor do its sums overflow",
+    Int8.VNNI.value: "; made for processors with VNNI, as on others sums of its products overflow",
+}
 
 
 def card(entry: Entry, board: Leaderboard, /, *, has_pt: bool = True) -> str:
@@ -18,6 +26,7 @@ def card(entry: Entry, board: Leaderboard, /, *, has_pt: bool = True) -> str:
     is_swapped = BaseName.parse(entry.candidate.base).backbone != SAME
     pt = f'model.pt (`YOLO("model.pt")`{", with timm installed" if is_swapped else ""})' if has_pt else NO_PT
     int8_runs = next((file.execution for file in quality.files if file.execution), "convolutions run as integers")
+    int8_runs += next((KINDS[file.kind] for file in quality.files if file.kind in KINDS), "")
     return f"""# {entry.id}
 
 {_table(quality, board, beside=beside)}

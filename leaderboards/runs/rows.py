@@ -122,6 +122,7 @@ def _finishing(
         (place.folder / MODELS).resolve(),
         place.worker_device,
         tuning.runtimes,
+        tuning.int8,
         inputs.holdout.search,
         spent,
         rivals,

@@ -14,6 +14,7 @@ from evaluators.accuracy.detection import coco_map, predict
 from evaluators.data.dataset import Sample
 from evaluators.data.images import load_images
 from evaluators.runtimes.by_name import DEFAULT
+from evaluators.runtimes.precision import Int8
 from evaluators.runtimes.runtime import Exported, Runtime, load_runtime
 from evaluators.worker import Studied, Supernets
 from leaderboards.entry import PARENT
@@ -47,6 +48,7 @@ class Finishing:
         val: the sealed split; only a finished row is measured on it.
         folder: the rows' files go to `folder/<id>/`.
         runtimes: the names of those that each row gets files for, the default one first.
+        int8: for which processors their INT8 files are made.
         spent: what each row has had of an epoch budget; without one, rows are fine-tuned here.
         rivals: the bases whose networks the parent does not teach, as their heads may be of another form.
     """
@@ -58,6 +60,7 @@ class Finishing:
     folder: Path
     device: str
     runtimes: tuple[str, ...] = (DEFAULT,)
+    int8: Int8 = Int8.PORTABLE
     holdout: tuple[Sample, ...] = ()
     spent: Mapping[str, Spent] = field(default_factory=dict)
     rivals: Collection[str] = ()
@@ -94,7 +97,7 @@ def finish_row(
         device=finishing.device,
     )
     runtimes = [load_runtime(name) for name in finishing.runtimes]
-    written = _write_files(model, folder, runtimes, candidate=candidate, studied=studied)
+    written = _write_files(model, folder, runtimes, candidate=candidate, studied=studied, int8=finishing.int8)
     val, costs = load_images(finishing.val, imgsz=studied.base.imgsz), studied.base.costs(candidate)
     measured = measure_row(model, folder, val, written, device=finishing.device, threshold=threshold)
     measured |= {"gflops": 2 * costs["macs_g"], "bops_g": costs.get("bops_g")}
@@ -183,7 +186,14 @@ def _tuned(
 
 
 def _write_files(
-    model: DetectionModel, folder: Path, runtimes: Sequence[Runtime], /, *, candidate: Candidate, studied: Studied
+    model: DetectionModel,
+    folder: Path,
+    runtimes: Sequence[Runtime],
+    /,
+    *,
+    candidate: Candidate,
+    studied: Studied,
+    int8: Int8,
 ) -> list[tuple[Runtime, Exported]]:
     """Write every file of a row; return those that are deployed, by the runtime that computes them."""
     imgsz = studied.base.imgsz
@@ -194,5 +204,5 @@ def _write_files(
     return [
         (runtime, exported)
         for runtime in runtimes
-        for exported in runtime.export(model, folder, imgsz=imgsz, calibration=calibration)
+        for exported in runtime.export(model, folder, imgsz=imgsz, calibration=calibration, int8=int8)
     ]

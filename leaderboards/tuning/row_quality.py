@@ -118,6 +118,7 @@ class _Files:
             "size_mb": size_of(path) / 1e6,
             "error": error if exported.precision is Precision.FP32 or exported.execution else None,
             "execution": exported.execution,
+            "kind": exported.kind,
         }
         if exported.precision is Precision.FP32 and error is not None and error <= EXACT:
             return {**facts, "map50_95": self.quality.map50_95}  # the network's own, to float precision

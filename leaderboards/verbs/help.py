@@ -36,7 +36,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "rounds", "round_epochs", "sparsity", "granularity", "sparsity_percent",
     ),
     "How rows are fine-tuned": (
-        "finetune_epochs", "labels", "epoch_budget", "batch", "lr", "distill", "flip", "mosaic", "runtimes",
+        "finetune_epochs", "labels", "epoch_budget", "batch", "lr", "distill", "flip", "mosaic", "runtimes", "int8",
     ),
     "Where it runs": ("workers", "device", "ray_address", "track"),
 }  # fmt: skip
