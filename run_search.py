@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from io import TextIOWrapper
 from pkgutil import resolve_name
 from typing import TextIO
 
@@ -111,6 +112,6 @@ def _page_of(verb: Verb, words: Sequence[str]) -> str:
 
 if __name__ == "__main__":
     for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
+        if isinstance(stream, TextIOWrapper):  # there is none where the caller has closed it
             stream.reconfigure(errors="backslashreplace")  # a name that this terminal has no letters for
     sys.exit(main(sys.argv[1:]))

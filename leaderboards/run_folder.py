@@ -10,7 +10,8 @@ from leaderboards.leaderboard import Leaderboard
 from leaderboards.run_path import JOURNAL
 from leaderboards.run_records import CLOCK, ENTRY, SPACE, check_records, notes_on
 from leaderboards.wording import one_line
-from search.journal import Journal, Replay
+from search.journal import Journal
+from search.replay import Replay
 from spaces.errors import BadInput
 
 RECIPE = "recipe.yaml"

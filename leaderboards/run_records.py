@@ -102,7 +102,7 @@ def _check_entry(record: Record) -> None:
 
 
 def _shaped(kind: type) -> Callable[[Record], object]:
-    adapter = TypeAdapter(kind)
+    adapter: TypeAdapter[object] = TypeAdapter(kind)
     return lambda record: adapter.validate_json(json.dumps(dict(record)))  # as JSON, where a pair is a list
 
 

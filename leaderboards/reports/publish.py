@@ -11,7 +11,7 @@ from leaderboards.reports.render import write_markdown
 from leaderboards.reports.report import Background, render_report
 from leaderboards.run_folder import MODELS, lacks_pt, read_board, read_run
 from leaderboards.run_records import BASE, SPACE, notes_on
-from search.journal import Replay
+from search.replay import Replay
 from spaces.files import write_atomic
 
 

@@ -3,8 +3,9 @@
 import os
 import tempfile
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from leaderboards.run_path import JOURNAL
@@ -49,7 +50,12 @@ def _written(error: Exception, words: Sequence[str], folder_of: FolderOf) -> str
     """Return where the traceback of `error` is: written to the first place that takes it."""
     lines = traceback.format_exception(error)
     told = f"{datetime.now(UTC).isoformat()}\n{list(words)!r}\n\n{''.join(lines)}\n".encode(errors="backslashreplace")
-    for place in (lambda: _run_of(words, folder_of), lambda: Path(tempfile.gettempdir()), Path.cwd):
+    places: tuple[Callable[[], Path | None], ...] = (
+        partial(_run_of, words, folder_of),
+        lambda: Path(tempfile.gettempdir()),
+        Path.cwd,
+    )
+    for place in places:
         try:
             if folder := place():
                 return f"in {_append(folder, told)}"

@@ -1,3 +1,4 @@
+import errno
 import math
 
 import pytest
@@ -5,6 +6,7 @@ import pytest
 from evaluators.result import Job, Result, Status
 from search.executor import Executor, InProcess, guarded
 from spaces.candidate import Candidate
+from spaces.errors import Interrupted
 from tests.contracts import ExecutorContract
 from tests.search.toy import measure
 
@@ -44,3 +46,11 @@ def test_ctrl_c_is_no_failed_candidate() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         guarded(interrupt, JOB)
+
+
+def test_a_full_disk_is_no_fault_of_the_candidate_and_ends_the_run() -> None:
+    def fail(_: Job) -> Result:
+        raise OSError(errno.ENOSPC, "No space left on device", "/tmp/a.onnx")
+
+    with pytest.raises(Interrupted, match=r"disk full: candidate 7: .*/tmp/a\.onnx.*run it again"):
+        list(InProcess(fail).run([JOB]))

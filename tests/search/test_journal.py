@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from evaluators.result import Result, Status
 from search.journal import Journal
+from search.replay import line_of
 from spaces.candidate import Candidate
 from spaces.errors import BadInput
 
@@ -197,3 +198,44 @@ def test_search_brings_in_neither_torch_nor_ray() -> None:
 def test_numpy_numbers_are_refused_not_rounded(tmp_path: Path) -> None:
     with Journal(tmp_path / "j.jsonl", HEADER) as journal, pytest.raises(TypeError, match="serializable"):
         journal.append("entry", {"map": np.float32(0.5)})
+
+
+@pytest.mark.parametrize(("mark", "end"), [(b"\xef\xbb\xbf", b"\n"), (b"", b"\r\n"), (b"\xef\xbb\xbf", b"\r\n")])
+def test_an_editors_mark_and_line_ends_are_read_and_put_right(tmp_path: Path, mark: bytes, end: bytes) -> None:
+    path = tmp_path / "journal.jsonl"
+    whole = written(path, 3)
+    path.write_bytes(mark + whole.replace(b"\n", end))
+    assert sorted(Journal.read(path).results) == [0, 1, 2]
+    with Journal(path, HEADER) as journal:
+        assert journal.damaged == ()
+        journal.append_result(result(3))
+    assert path.read_bytes().startswith(whole)
+    assert sorted(Journal.read(path).results) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [({"mood": 1}, "a result has no key 'mood'"), ({"status": "DREAMT"}, "not a result"), ({"number": "1"}, "not a")],
+)
+def test_a_whole_line_of_another_version_is_named_and_the_file_left_alone(
+    tmp_path: Path, change: dict[str, object], part: str
+) -> None:
+    path = tmp_path / "journal.jsonl"
+    written(path, 2)
+    line = line_of({"kind": "result", **result(2).to_json(), **change})
+    with path.open("ab") as file:
+        file.write(line)
+    before = path.read_bytes()
+    for opened in (Journal.read, lambda path: Journal(path, HEADER)):
+        with pytest.raises(BadInput, match=f"journal.jsonl:4: the line is whole, and not of this version: {part}"):
+            opened(path)
+    assert path.read_bytes() == before
+    assert not (tmp_path / "journal.jsonl.bad").exists()
+
+
+def test_a_lock_of_foreign_bytes_is_still_a_lock(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    with Journal(path, HEADER):
+        (tmp_path / "journal.jsonl.lock").write_bytes(b"\xff\xfe")
+        with pytest.raises(BadInput, match="another run is writing here"):
+            Journal(path, HEADER)

@@ -1,3 +1,4 @@
+import errno
 import os
 import socket
 import subprocess
@@ -17,7 +18,7 @@ from search.loop import rng_for
 from search.on_ray import RayExecutor
 from search.on_tune import run_trials
 from search.ray_session import start, stop
-from spaces.errors import BadInput
+from spaces.errors import BadInput, Interrupted
 from tests.contracts import ExecutorContract
 from tests.search import toy
 
@@ -122,6 +123,15 @@ def test_one_bad_trial_leaves_the_others_alone(tmp_path: Path) -> None:
     )
     assert errors == {"good": "", "bad": "ValueError: bad for ever", "flaky": ""}
     assert {("good", 1.0), ("good", 2.0), ("flaky", 2.0)} <= set(reports)
+
+
+def fill(_name: str, _report: Callable[[Mapping[str, float]], None]) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device", "/tmp/model.pt")
+
+
+def test_a_trial_for_which_there_is_no_room_ends_the_run_and_is_no_failed_row(tmp_path: Path) -> None:
+    with pytest.raises(Interrupted, match=r"disk full: a: OSError.*model\.pt.*run it again"):
+        run_trials(fill, ["a"], workers=1, storage=tmp_path, on_report=lambda *_: None)
 
 
 def test_address_that_does_not_answer_is_bad_input() -> None:

@@ -15,8 +15,8 @@ from leaderboards.leaderboard import Leaderboard
 from leaderboards.reports.across.curves import Box, Curve, Floats, box_of, hypervolumes
 from leaderboards.run_folder import RECIPE, read_board, read_run, seconds_of
 from leaderboards.run_records import SPACE
-from search.journal import Replay
 from search.pareto import Losses, losses
+from search.replay import Replay
 from spaces.errors import BadInput
 
 

@@ -135,6 +135,28 @@ def test_pretrained_files_make_a_run_by_their_content_and_a_missing_one_writes_n
     assert identities[0] == identities[1] != identities[2]
 
 
+def test_what_a_start_that_was_killed_has_left_is_in_nobodys_way(
+    parts: Parts, problem: Problem, tmp_path: Path
+) -> None:
+    mine = replace(parts, place=replace(parts.place, folder=tmp_path))
+    for name in ("journal.jsonl.lock", ".journal.jsonl.123.partial"):
+        (tmp_path / name).touch()
+    check_folder(mine, problem.inputs)
+    (tmp_path / "letter.txt").touch()
+    with pytest.raises(BadInput, match="holds no run"):
+        check_folder(mine, problem.inputs)
+
+
+def test_a_journal_of_another_version_is_refused_before_anything_is_written(
+    parts: Parts, problem: Problem, tmp_path: Path
+) -> None:
+    mine = replace(parts, place=replace(parts.place, folder=tmp_path))
+    with Journal(tmp_path / "journal.jsonl", _identity(mine, problem.inputs)) as journal:
+        journal.append("dream", {"of": 1})
+    with pytest.raises(BadInput, match=r"journal\.jsonl:2: .*unknown kind 'dream'"):
+        check_folder(mine, problem.inputs)
+
+
 class Stopping(Watcher):
     """Stops a run at its first event."""
 

@@ -18,7 +18,7 @@ from leaderboards.run_path import JOURNAL
 from search.replay import line_of
 from tests.leaderboards.reports.across.test_board import write_run
 
-Damage = Callable[[Path, np.random.Generator], None]
+Damage = Callable[[Path, np.random.Generator], object]
 VERBS = ("select {run}", "export {run} id=a", "report {run}", "report {run} {other} out={out}")
 WRITTEN = ("leaderboard.csv", "leaderboard.md", "report.html", "models/a/card.md")
 FILES = (JOURNAL, "recipe.yaml", "models/a/detections.npz", "models", *WRITTEN)
@@ -46,18 +46,18 @@ def in_a_circle(path: Path, _: np.random.Generator) -> None:
 
 
 DAMAGES: dict[str, Damage] = {
-    "empty": lambda path, _: path.write_bytes(b"") and None,
+    "empty": lambda path, _: path.write_bytes(b""),
     "gone": lambda path, _: path.unlink(),
     "cut": cut,
     "cut again": cut,
     "flipped": flip,
     "flipped again": flip,
-    "bytes": lambda path, rng: path.write_bytes(rng.bytes(3000)) and None,
-    "text": lambda path, _: path.write_text("dear diary\n", encoding="utf-8") and None,
-    "utf-16": lambda path, _: path.write_bytes("imgsz: 320\n".encode("utf-16")) and None,
-    "an object": lambda path, _: path.write_text('{"a": [1, {"b": null}]}', encoding="utf-8") and None,
-    "a list": lambda path, _: path.write_text("[1, 2, 3]\n", encoding="utf-8") and None,
-    "deep": lambda path, _: path.write_text("[" * 100_000, encoding="utf-8") and None,
+    "bytes": lambda path, rng: path.write_bytes(rng.bytes(3000)),
+    "text": lambda path, _: path.write_text("dear diary\n", encoding="utf-8"),
+    "utf-16": lambda path, _: path.write_bytes("imgsz: 320\n".encode("utf-16")),
+    "an object": lambda path, _: path.write_text('{"a": [1, {"b": null}]}', encoding="utf-8"),
+    "a list": lambda path, _: path.write_text("[1, 2, 3]\n", encoding="utf-8"),
+    "deep": lambda path, _: path.write_text("[" * 100_000, encoding="utf-8"),
     "a folder": in_its_place,
     "a circle": in_a_circle,
 }

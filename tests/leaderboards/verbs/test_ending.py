@@ -44,7 +44,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     with Journal(tmp_path / "journal.jsonl", {}):
         pass
     row = replace(VERBS["report"], check=lambda _: None, do=f"{__name__}:fail")
-    monkeypatch.setitem(VERBS, "report", row)  # type: ignore[arg-type]
+    monkeypatch.setitem(VERBS, "report", row)
     return tmp_path
 
 
