@@ -19,12 +19,12 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import torch
-from onnx.version_converter import convert_version
 from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor, nn
 
 from evaluators.runtimes.onnx_export import INT8_KIND, CalibrationImages, quiet_root_logger
+from evaluators.runtimes.onnx_packing import BYTE, factor_of, packed
 from evaluators.runtimes.precision import Int8
 from evaluators.runtimes.runtime import Images
 from spaces.bits.layer_bits import LayerBits
@@ -33,25 +33,10 @@ from spaces.bits.ranges import Grid
 from spaces.channels.blocks import layer_of
 from spaces.files import write_atomic
 
-BYTE = 8  # bits of what integer kernels take
 MIDDLE = 128  # of the bytes that weights around 0 become
 N_NAMED = 3  # layers in a sentence
 SLACK = 0.01  # of a step, by which float32 may miss the grid
 _Override = dict[str, object]  # as onnxruntime's quantizer takes it
-
-
-class _Storage(NamedTuple):
-    """A type of tensors, and the first opset that has it."""
-
-    kind: int
-    opset: int
-
-
-_PACKED = {
-    2: _Storage(onnx.TensorProto.INT2, 25),
-    3: _Storage(onnx.TensorProto.INT4, 21),
-    4: _Storage(onnx.TensorProto.INT4, 21),
-}
 
 
 @dataclass(frozen=True)
@@ -115,7 +100,7 @@ def export_quantized(
         calls = _calls(graph, network)
         overrides = _weight_overrides(graph, calls, kind) | _separate_inputs_(graph, calls)
         rounded = _quantized(graph, calls, overrides, folder=Path(folder), calibration=calibration)
-    stored = _packed(rounded, {call.node.input[1]: call.layer.bits for call in calls})
+    stored = packed(rounded, {call.node.input[1]: call.layer.bits for call in calls})
     metadata = {entry.key: entry.value for entry in onnx.load(onnx_path).metadata_props}
     onnx.helper.set_model_props(stored, {**metadata, INT8_KIND: kind.value})
     onnx.checker.check_model(stored)
@@ -188,7 +173,7 @@ def _weight_overrides(graph: onnx.ModelProto, calls: Sequence[_Call], kind: Int8
     found = {}
     for name, node, layer in calls:
         exported = torch.from_numpy(onnx.numpy_helper.to_array(tensors[node.input[1]]).copy())
-        scales = _exported_scales(name, layer, exported) / _factor(layer.bits)
+        scales = _exported_scales(name, layer, exported) / factor_of(layer.bits)
         is_wide = kind is Int8.PORTABLE and layer.bits.weight == layer.bits.activation == BYTE
         common: _Override = {"axis": 0, "quant_type": QuantType.QInt8, "zero_point": np.asarray(0, np.int8)}
         if is_wide:
@@ -243,50 +228,6 @@ def _input_override(grid: Grid) -> _Override:
         "scale": np.asarray(float(grid.scale), np.float32),
         "zero_point": np.asarray(int(grid.zero_point) - grid.lowest, np.uint8),
     }
-
-
-def _packed(model: onnx.ModelProto, bits: Mapping[str, LayerBits]) -> onnx.ModelProto:
-    """Return `model` with weights of at most 4 bits stored as such, and cast to bytes when the file is opened.
-
-    Args:
-        bits: of the layer of each weight tensor, by the name that it had before it was quantized.
-    """
-    packed = {f"{name}_quantized": each for name, each in bits.items() if each.weight in _PACKED}
-    if not packed:
-        return model
-    model = convert_version(model, max(_PACKED[each.weight].opset for each in packed.values()))
-    unpacking = list[onnx.NodeProto]()
-    for tensor in [tensor for tensor in model.graph.initializer if tensor.name in packed]:
-        unpacking += _pack_(model.graph, tensor, packed[tensor.name])
-    nodes = unpacking + list(model.graph.node)
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
-    return model
-
-
-def _pack_(graph: onnx.GraphProto, tensor: onnx.TensorProto, bits: LayerBits) -> list[onnx.NodeProto]:
-    """Store `tensor` in few bits; return the nodes that make its bytes again, which a runtime does once."""
-    name, kind = tensor.name, _PACKED[bits.weight].kind
-    levels = onnx.numpy_helper.to_array(tensor) // _factor(bits)
-    few = levels.astype(onnx.helper.tensor_dtype_to_np_dtype(kind))
-    graph.initializer.remove(tensor)
-    graph.initializer.append(onnx.numpy_helper.from_array(few, f"{name}.packed"))
-    graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(_factor(bits), np.int32), f"{name}.factor"))
-    return [
-        onnx.helper.make_node("Cast", [f"{name}.packed"], [f"{name}.levels"], to=onnx.TensorProto.INT32),
-        onnx.helper.make_node("Mul", [f"{name}.levels", f"{name}.factor"], [f"{name}.spread"]),
-        onnx.helper.make_node("Cast", [f"{name}.spread"], [name], to=onnx.TensorProto.INT8),
-    ]
-
-
-def _factor(bits: LayerBits) -> int:
-    """Return by how much the integers of weights are multiplied, and their steps divided.
-
-    They fill bytes, or beside inputs of 8 bits half of that: AVX2 kernels add two products in 16 bits, and 255 * 64 * 2
-    is the most that fits.
-    """
-    spread = BYTE - (bits.activation == BYTE)
-    return 1 << max(spread - bits.weight, 0)
 
 
 def _execution(network: nn.Module, path: Path, calls: Sequence[_Call]) -> Execution:
