@@ -73,6 +73,7 @@ def render_report(
         tiles=findings.tiles(board),
         limits=dict(board.limits),
         sentences=_sentences(board, results),
+        measure=board.measure,
         charts=_charts(board, results, background),
         readings=agreement_by_reading(board, results),
         has_cloud=bool(charts.scored(results, MAP)),
@@ -88,7 +89,7 @@ def render_report(
 def _sentences(board: Leaderboard, results: Sequence[Result]) -> dict[str, str]:
     """Return what the page says, by the names that the template uses."""
     return {
-        "headline": findings.headline(board),
+        "headline": " ".join([findings.headline(board), *findings.judge_sentences(board)]),
         "agreement": findings.agreement_sentence(board),
         "search": findings.search_sentence(results),
         "int8": findings.int8_sentence(board),

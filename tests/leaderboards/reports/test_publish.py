@@ -15,18 +15,18 @@ from leaderboards.run_folder import read_board, read_run
 from leaderboards.run_records import SPACE
 from search.journal import Journal
 from spaces.errors import BadInput
-from tests.leaderboards.synthetic import BLOCKS, HOSTILE, LIMITS, file_of, make_board, make_results
+from tests.leaderboards.synthetic import BLOCKS, HOSTILE, LIMITS, file_of, make_board, make_results, with_file
 
 BOARD = make_board()
 FIRST = BOARD.rows[0]
 
 
-def write_run(folder: Path, entries: list[Entry]) -> Path:
+def write_run(folder: Path, entries: list[Entry], **space: object) -> Path:
     """Return `folder` as a finished run of the synthetic results and these entries."""
     (folder / "recipe.yaml").write_text(yaml.safe_dump({"imgsz": 320}), encoding="utf-8")
     with Journal(folder / "journal.jsonl", {}) as journal:
         blocks = [list(block) for block in BLOCKS]
-        journal.append(SPACE, {"limits": LIMITS, "blocks": blocks, "notes": ["A note."]})
+        journal.append(SPACE, {"limits": LIMITS, "blocks": blocks, "notes": ["A note."], **space})
         for result in make_results(np.random.default_rng(0), n=12):
             journal.append_result(result)
         for entry in entries:
@@ -45,6 +45,16 @@ def test_a_board_is_read_back_from_the_journal(folder: Path) -> None:
     assert list(board.entries) == list(BOARD.entries)
     assert board.limits == {"gflops": 2 * LIMITS["macs_g"], "latency_ms": LIMITS["latency_ms"]}
     assert recipe == {"imgsz": 320}
+
+
+def test_a_run_without_labels_is_read_back_as_one_and_all_its_pages_say_so(tmp_path: Path) -> None:
+    board = publish(write_run(tmp_path, list(BOARD.entries), is_labelled=False))
+    assert not board.is_labelled
+    for page in ("leaderboard.md", "report.html"):
+        text = (tmp_path / page).read_text(encoding="utf-8")
+        assert "Nothing was judged by labels" in text
+        assert "agreement" in text
+    assert board.choice(board.rows[0]) is not None
 
 
 def test_publishing_writes_tables_report_and_a_card_where_there_are_models(folder: Path) -> None:
@@ -82,6 +92,10 @@ def test_a_card_says_what_was_measured_of_which_file_and_what_the_parent_has() -
     assert f"{quality.map50_95:.4f} (parent 0.474) | {file_of(quality, Precision.INT8).map50_95:.4f}" in text
     assert f"{quality.gflops:.3f} GFLOPs (2 x MACs) at 320 px, {quality.params_m:.3f} M parameters" in text
     assert all(f"{name} {kept}" in text for name, kept in FIRST.candidate.picks)
+    assert "INT8: convolutions run as integers; what comes after" in text  # of a run from before files were portable
+    portable = replace(file_of(quality, Precision.INT8), kind="portable")
+    told = card(replace(FIRST, quality=with_file(quality, portable)), BOARD)
+    assert "INT8: convolutions run as integers; on no processor do its sums overflow; what comes after" in told
     assert "AGPL-3.0" in text
 
 
