@@ -52,9 +52,12 @@ def read_ultralytics(stored: StoredNetwork, /) -> Checkpoint:
     yaml = plain(stored.mapping("yaml"))
     check_channels(yaml, told=f"{told}: the network")
     yaml.pop(KEY, None)  # what departs is seen on the layers
+    names, n_classes = ordered_names(stored), stored.layers[head].state.get("nc")
+    if len(names) != n_classes:
+        raise BadInput(f"{told} names {len(names)} classes, and its head scores {n_classes!r:.40}")
     return Checkpoint(
         yaml,
-        ordered_names(stored),
+        names,
         {name: tensor for name, tensor in stored.tensors().items() if name.startswith("model.")},
         stored_layers(stored),
         strides_of(stored, head),

@@ -86,6 +86,7 @@ _MAX_ROWS = 200
 _MAX_REPEATS = 500  # over all rows, and inside of one
 _MAX_LATER = 2048  # of the numbers in a row after the third, among which are repeats
 _MAX_PARAMETERS = 1_000_000_000
+_MAX_WORK = 20_000_000_000  # MACs of one convolution on that image; those of the largest detectors take a tenth
 _MAX_MAP = 200_000_000  # values of one layer's output on that image
 
 
@@ -189,7 +190,7 @@ def find_strides(model: DetectionModel, /) -> list[float]:
     """Return how many pixels of the image one place of each level of the head spans; no memory is taken.
 
     Raises:
-        BadInput: a layer makes an absurdly large map, or does not fit those before it.
+        BadInput: the network is absurdly large or slow, or its layers do not fit each other.
     """
     network = skeleton_of(model).eval()
     for layer in network.modules():
@@ -263,8 +264,12 @@ def is_small(value: object, /) -> bool:
 
 
 def _check_map(layer: nn.Module, _: object, output: object) -> None:
-    if isinstance(output, Tensor) and output.numel() > _MAX_MAP:
+    if not isinstance(output, Tensor):
+        return
+    if output.numel() > _MAX_MAP:
         raise BadInput(f"a {type(layer).__name__} makes a map of {tuple(output.shape)} of a small image")
+    if isinstance(layer, nn.Conv2d) and output[0, 0].numel() * layer.weight.numel() > _MAX_WORK:
+        raise BadInput(f"a convolution with kernels of {layer.kernel_size} takes too much work for a small image")
 
 
 def _said(error: BaseException) -> str:

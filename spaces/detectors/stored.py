@@ -116,8 +116,8 @@ def ordered_names(stored: StoredNetwork, /) -> tuple[str, ...]:
         raise BadInput(f"weights: {str(stored.path)!r} has no class names")
     if set(by_id) != set(range(len(by_id))):
         raise BadInput(f"weights: {str(stored.path)!r} must have a name for each class id from 0 to {len(by_id) - 1}")
-    if odd := next((name for name in by_id.values() if not isinstance(name, str | int | float)), None):
-        raise BadInput(f"weights: {str(stored.path)!r} has a class name that is neither text nor a number: {odd!r:.40}")
+    if odd := [name for name in by_id.values() if not isinstance(name, str | int | float)]:
+        raise BadInput(f"weights: {str(stored.path)!r} has class name {odd[0]!r:.40}, neither text nor a number")
     return tuple(str(by_id[index]) for index in range(len(by_id)))
 
 

@@ -37,7 +37,7 @@ STORAGES: Mapping[str, torch.dtype] = {
 INERT = re.compile(  # layers, and what training leaves beside them: names that stand for nothing but themselves
     r"(ultralytics|models|utils)(\.[A-Za-z_]\w*)+"
     r"|torch\.nn\.modules(\.[a-z]+)*\.[A-Z]\w*|torch\.nn\.(functional\.[a-z]\w*|parameter\.Parameter)"
-    r"|torch\.optim(\.[a-z_]\w*)*\.[A-Z]\w*|torch(\.\w+)*\.grad_scaler\.GradScaler"
+    r"|torch\.optim(\.[a-z_]\w*)*\.[A-Z]\w*|torch(\.\w+)*\.grad_scaler\.\w+"
     r"|torch\.(Size|Tensor|device|bool|u?int\d+|b?float\d+)|torch\._tensor\.Tensor"
     r"|numpy\.(dtype|ndarray|(core|_core)\.multiarray\.(scalar|_reconstruct))|_codecs\.encode"
     r"|pathlib(\._local)?\.(Pure)?(Posix|Windows)?Path|datetime\.(date|time|datetime|timedelta|timezone)"

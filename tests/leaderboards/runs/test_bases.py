@@ -10,7 +10,15 @@ from evaluators.result import Job, Status
 from evaluators.worker import make_measure
 from leaderboards.recipes.parts import Bases, Parts
 from leaderboards.recipes.recipe import Recipe
-from leaderboards.runs.bases import BasePlan, calibration_images, plan_bases, provisional, smaller_sizes
+from leaderboards.runs.bases import (
+    BasePlan,
+    calibration_images,
+    check_sizes,
+    plan_bases,
+    provisional,
+    sizes_below,
+    smaller_sizes,
+)
 from leaderboards.runs.prepare import analyse
 from leaderboards.runs.problem import Problem
 from leaderboards.runs.studies import make_supernets
@@ -20,6 +28,7 @@ from spaces.bases.names import DepthImportance
 from spaces.errors import BadInput, OutOfReach
 from spaces.recovery.recovery import Recovery
 from spaces.union import Union
+from tests.spaces.detectors.files import random_network
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +126,27 @@ def test_smaller_sizes_lead_to_that_with_which_the_whole_network_is_within_the_l
     problem: Problem, imgsz: int, share: float, sizes: list[int]
 ) -> None:
     assert smaller_sizes(problem.inputs.parent, imgsz, share=share) == sizes
+
+
+@pytest.mark.parametrize(
+    ("name", "imgsz", "said"),
+    [
+        ("yolov5-p6", 160, r"multiple of 64, the stride of the network \(160 is not; 128 or 192 is\)"),
+        ("yolov5-p6", 32, r"multiple of 64, the stride of the network \(32 is not; 64 is\)"),
+        ("yolov5", 80, r"multiple of 32, the stride of the network \(80 is not; 64 or 96 is\)"),
+    ],
+)
+def test_a_size_that_a_network_cannot_be_fed_is_told_with_the_nearest(name: str, imgsz: int, said: str) -> None:
+    with pytest.raises(BadInput, match=said):
+        check_sizes(random_network(name), [imgsz])
+    check_sizes(random_network(name), [64, 128])
+
+
+def test_smaller_sizes_are_multiples_of_the_networks_stride() -> None:
+    network = random_network("yolov5-p6")
+    assert list(sizes_below(network, 320)) == [256, 192, 128, 64]
+    assert smaller_sizes(network, 640, share=0.5) == [576, 512, 448]
+    assert smaller_sizes(network, 320, share=0.5) == [256, 192]
 
 
 def test_a_limit_on_work_adds_smaller_images_that_share_the_study_of_the_first(

@@ -1,7 +1,9 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from evaluators.devices.device_file import DeviceFile, Rates, write_device_file
 from evaluators.devices.predictor import N_SHARED
@@ -12,6 +14,7 @@ from leaderboards.runs.inputs import load_inputs
 from leaderboards.runs.prepare import analyse, prepare
 from leaderboards.runs.problem import Problem
 from spaces.errors import BadInput, OutOfReach
+from tests.spaces.detectors.files import activate, changed_network
 
 
 def test_percentages_are_of_the_parent_and_gflops_become_macs(problem: Problem) -> None:
@@ -27,6 +30,24 @@ def test_the_notes_say_how_much_data_there_is_and_what_stays_whole(problem: Prob
     assert blocks.startswith(f"{len(problem.graph.blocks)} blocks can be cut.")
     assert all(name in blocks for name in problem.graph.kept_whole)
     assert "size_mb" in reach
+
+
+def test_what_keeps_a_network_whole_is_named(recipe: Recipe, problem: Problem) -> None:
+    inputs = problem.inputs
+    whole = recipe.model_copy(update={"keep_min": 1.0, "gflops": None, "params_m": None}).parts()
+    with pytest.raises(BadInput, match="nothing can be cut: keep_min and align leave every block one width"):
+        analyse(whole, inputs)
+    mixed = changed_network("small", activate(Mixing))  # reads all channels at once, whatever is cut
+    parts = recipe.model_copy(update={"gflops": None, "params_m": None}).parts()
+    with pytest.raises(BadInput, match=r"cut: no layer of the network can, \d+ because of this: read by"):
+        analyse(parts, replace(inputs, parent=mixed))
+
+
+class Mixing(nn.Module):
+    """An activation that reads all channels at once."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.softmax(1)
 
 
 @pytest.mark.parametrize("device", ["99", "cuda:99"])

@@ -199,6 +199,40 @@ def test_beside_what_is_not_understood_the_rest_is_cut() -> None:
     assert kept["body.depthwise"] == "not understood before conv2d"
 
 
+class Slopes(nn.Module):
+    """A slope for all channels, then one for each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.many = nn.PReLU(init=-0.5), nn.PReLU(16)
+        nn.init.uniform_(self.many.weight)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        sloped: torch.Tensor = self.many(self.one(x))
+        return sloped
+
+
+def test_slopes_are_cut_with_their_channels() -> None:
+    assert sizes_cut_exactly(Slopes()) == {"first": (16, 1)}
+    assert ("body.many.weight", 0) in traced(Slopes())[1].axes
+
+
+ACTIVATIONS = [nn.CELU, nn.SELU, nn.RReLU, nn.LogSigmoid, nn.Softsign, nn.Softshrink, nn.Hardshrink, nn.Tanhshrink]
+
+
+@pytest.mark.parametrize("kind", ACTIVATIONS)
+def test_every_activation_passes_channels_on(kind: type[nn.Module]) -> None:
+    assert sizes_cut_exactly(kind()) == {"first": (16, 1)}
+
+
+def test_what_a_transposed_convolution_reads_and_makes_is_kept_whole() -> None:
+    body = nn.Sequential(nn.Conv2d(16, 12, 1), nn.ConvTranspose2d(12, 10, 2, 2), nn.Conv2d(10, 16, 1))
+    assert sizes_cut_exactly(body) == {"first": (16, 1), "body.2": (16, 1)}
+    graph = traced(body)[1]
+    assert graph.kept_whole["body.0"] == "read by conv_transpose2d"
+    assert graph.other_macs == 12 * 10 * 4 * 16 * 16  # 32 px, halved once: each place makes four
+
+
 class Margin(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return nn.functional.pad(x, (1, 0, 0, 1))[:, :, ::2]

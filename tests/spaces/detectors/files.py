@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,16 +13,33 @@ from ultralytics.nn.tasks import DetectionModel, yaml_model_load
 
 from spaces.recovery.calibration import calibrate_bn_
 
+SMALL: dict[str, object] = {  # a detector with a layer of each kind and two levels
+    "nc": 3,
+    "backbone": [
+        [-1, 1, "Conv", [8, 3, 2]],
+        [-1, 1, "Conv", [16, 3, 2]],
+        [-1, 1, "C2f", [16, True]],
+        [-1, 1, "Conv", [16, 3, 2]],
+        [-1, 1, "SPPF", [16, 5]],
+    ],
+    "head": [
+        [-1, 1, "nn.Upsample", [None, 2, "nearest"]],
+        [[-1, 2], 1, "Concat", [1]],
+        [-1, 1, "C3", [16, False]],
+        [[7, 4], 1, "Detect", ["nc"]],
+    ],
+}
 Change = Callable[[DetectionModel], object]
 
 
 @cache
 def random_network(name: str, *, n_classes: int = 3) -> DetectionModel:
-    """Return the detector of Ultralytics' yaml called `name`, every channel and every output of which matters."""
+    """Return the detector of Ultralytics' yaml called `name`, or SMALL; every channel and output of it matters."""
     torch.manual_seed(0)
-    yaml = yaml_model_load(f"{name}.yaml")
-    scale = yaml["scale"] or next(iter(yaml.get("scales", [""])))
-    model = DetectionModel({**yaml, "scale": scale}, nc=n_classes, verbose=False)
+    yaml: dict[str, Any] = copy.deepcopy(SMALL) if name == "small" else yaml_model_load(f"{name}.yaml")
+    if "scales" in yaml:
+        yaml["scale"] = yaml["scale"] or next(iter(yaml["scales"]))  # the smallest stands first
+    model = DetectionModel(yaml, nc=n_classes, verbose=False)
     for layer in model.modules():
         if isinstance(layer, nn.BatchNorm2d):
             nn.init.uniform_(layer.weight, 0.5, 1.5)
