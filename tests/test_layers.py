@@ -14,8 +14,8 @@ ORDER = ["spaces", "evaluators", "search", "leaderboards"]
 ROOMS = {  # what stands in each folder, from the bottom up: a room imports those before it
     "spaces": "errors files candidate networks activations channels space searchable informed_space importance cutting "
     "bits union recovery detectors study integers bases build",
-    "spaces/detectors": "unpickling stored description departures checkpoint weights_file embedded backbones yolov5 "
-    "detector classes",
+    "spaces/detectors": "unpickling stored description departures agreement checkpoint weights_file embedded backbones "
+    "yolov5 detector classes",
     "evaluators": "metric result budget data runtimes accuracy measure latency proxies devices worker",
     "search": "strategy executor replay journal pareto loop heartbeat ray_session on_ray on_tune strategies methods",
     "leaderboards": "environment run_path wording detection_metrics earlier_rows entry choice columns leaderboard "

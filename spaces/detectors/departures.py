@@ -101,7 +101,7 @@ def check_departures(record: object, /) -> Departures:
         raise BadInput(f"departures must be a mapping of at most {_MOST} layers, got {record!r:.60}")
     for name, attributes in record.items():
         is_named = isinstance(attributes, dict) and len(attributes) <= _MOST_ATTRIBUTES and name.startswith("model.")
-        if not is_named or not all(map(_is_value, attributes.values())):
+        if not is_named or not all(map(is_value, attributes.values())):
             raise BadInput(f"departures of a layer must be a few numbers, flags and words, got {attributes!r:.60}")
     return record
 
@@ -143,7 +143,7 @@ def _attributes_of(stored: StoredLayer, own: nn.Module, told: str) -> dict[str, 
         ours, theirs = _unified(value), _unified(stored.attributes.get(name, value))
         if not _is_settable(own, name) and (name not in _FIXED or ours == theirs):
             continue
-        if name in _FIXED or not _is_value(theirs):
+        if name in _FIXED or not is_value(theirs):
             raise BadInput(f"{told} has {name} {theirs!r:.40} in the file and {ours!r:.40} by its yaml; refused")
         found[name] = theirs
     if isinstance(own, nn.Conv2d):
@@ -181,16 +181,17 @@ def _is_settable(layer: nn.Module, name: str) -> bool:
     """Return whether `name` is of a number, flag or word that says what `layer` computes."""
     if name.startswith("_") or name in _DERIVED | _FIXED or (name == "c" and isinstance(layer, C2f)):
         return False
-    return name in vars(layer) and _is_value(_unified(vars(layer)[name]))
+    return name in vars(layer) and is_value(_unified(vars(layer)[name]))
 
 
 def _unified(value: object) -> object:
     return list(value) if isinstance(value, tuple | list) else value
 
 
-def _is_value(value: object) -> TypeGuard[Value]:
+def is_value(value: object, /) -> TypeGuard[Value]:
+    """Return whether `value` is a small number, a flag, a word that layers take, none, or a few numbers."""
     if isinstance(value, list):
-        return len(value) <= _MOST_ATTRIBUTES and all(isinstance(one, int | float) and _is_value(one) for one in value)
+        return len(value) <= _MOST_ATTRIBUTES and all(isinstance(one, int | float) and is_value(one) for one in value)
     if isinstance(value, str):
         return value in WORDS or value in ACTIVATIONS or value == "zeros"
     return value is None or (isinstance(value, int | float) and abs(value) <= MAX_NUMBER)

@@ -26,6 +26,7 @@ from spaces.bits.layer_bits import LayerBits, from_picks, to_picks
 from spaces.bits.quantized import allocation_of, layers_by_name, quantized_blank
 from spaces.candidate import Candidate
 from spaces.cutting.subnet import install
+from spaces.detectors.agreement import PROBE, check_agreement
 from spaces.detectors.backbones.swap import BACKBONE_NAME, swap_backbone
 from spaces.detectors.checkpoint import Checkpoint, read_ultralytics
 from spaces.detectors.departures import KEY, apply_departures_, check_departures, common_activation, find_departures
@@ -40,7 +41,6 @@ from spaces.files import write_atomic
 from spaces.networks.folding import fold_bn
 
 FORMAT = "yolo-budget-search/1"
-PROBE = 64  # pixels of the image that shows wrong shapes, or the largest stride
 
 
 @dataclass(frozen=True)
@@ -199,6 +199,7 @@ def _built(checkpoint: Checkpoint) -> tuple[DetectionModel, Architecture]:
     model = build_detector(architecture, checkpoint.tensors)
     if tuple(model.stride.tolist()) != checkpoint.strides:
         raise BadInput(f"its head holds the strides {checkpoint.strides}, and its layers make {model.stride.tolist()}")
+    check_agreement(model, checkpoint.layers)
     return model, architecture
 
 
