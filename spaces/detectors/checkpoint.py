@@ -42,8 +42,10 @@ def read_ultralytics(stored: StoredNetwork, /) -> Checkpoint:
     """
     told, kind = f"weights: {str(stored.path)!r}", stored.network.path.rpartition(".")[2]
     head = next((name for name, layer in stored.layers.items() if layer.path.rpartition(".")[2] in HEADS), None)
-    if kind not in DETECTORS or head is None:
-        raise BadInput(f"{told} is a {kind:.60}; only detection models are supported")
+    if kind not in DETECTORS:
+        raise BadInput(f"{told} is a {kind:.60}; of Ultralytics' networks only {' and '.join(DETECTORS)} are read")
+    if head is None:
+        raise BadInput(f"{told} has no head of {' or '.join(HEADS)}; only these are read")
     check_trainable(stored)
     for name, layer in stored.layers.items():
         if name.startswith("model.") and not layer.path.startswith(_HOMES):

@@ -15,7 +15,15 @@ import pytest
 import torch
 from torch import nn
 from ultralytics import YOLO
-from ultralytics.nn.tasks import DetectionModel
+from ultralytics.nn.tasks import (
+    ClassificationModel,
+    DetectionModel,
+    PoseModel,
+    RTDETRDetectionModel,
+    SegmentationModel,
+    WorldModel,
+    YOLOEModel,
+)
 from ultralytics.utils import IterableSimpleNamespace
 from ultralytics.utils.loss import v8DetectionLoss
 
@@ -191,11 +199,29 @@ def test_a_fused_network_is_told(tmp_path: Path) -> None:
         load_detector(path)
 
 
-def test_other_tasks_are_refused_by_name(tmp_path: Path) -> None:
-    for name in ("yolov8n-seg.yaml", "yolov8n-pose.yaml", "yolov8n-cls.yaml"):
-        path = write(YOLO(name).model, tmp_path / "a.pt")
-        with pytest.raises(BadInput, match=r"is a (Segmentation|Pose|Classification)Model; only detection models"):
-            load_detector(path)
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (SegmentationModel, "yolov8n-seg"),
+        (PoseModel, "yolov8n-pose"),
+        (ClassificationModel, "yolov8n-cls"),
+        (WorldModel, "yolov8n-world"),
+        (YOLOEModel, "yoloe-v8n"),
+        (RTDETRDetectionModel, "rtdetr-l"),
+    ],
+)
+def test_other_networks_are_refused_by_name(make: type[nn.Module], name: str, tmp_path: Path) -> None:
+    path = write(make(f"{name}.yaml", verbose=False), tmp_path / "a.pt")
+    with pytest.raises(BadInput, match=f"is a {make.__name__}; of Ultralytics' networks only DetectionModel and"):
+        load_detector(path)
+
+
+def test_a_head_of_another_kind_is_told(tmp_path: Path) -> None:
+    def behead(model: DetectionModel) -> None:
+        model.model[-1] = nn.Identity()
+
+    with pytest.raises(BadInput, match="has no head of Detect or v10Detect"):
+        load_detector(write(changed_network("small", behead), tmp_path / "a.pt"))
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit")
