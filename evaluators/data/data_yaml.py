@@ -16,6 +16,7 @@ from evaluators.data.source_paths import Written, resolve_sources
 from spaces.errors import BadInput
 
 SUFFIXES = (".yaml", ".yml")
+_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".xz", ".bz2")
 _MAX_BYTES = 1_000_000
 _MAX_DEPTH = 20
 _MAX_CLASSES = 10_000
@@ -46,8 +47,8 @@ def read_data_yaml(path: Path) -> DataYaml:
     Raises:
         BadInput: the file is missing or broken, one of its keys is not what it has to be, or a split is not there.
     """
-    content = dict(_parse(path))
-    warnings = []
+    text, warnings = _text(path)
+    content = dict(_parse(text, path))
     if content.get("val") is None and content.get("validation") is not None:
         content["val"] = content["validation"]
         warnings.append(f"{path}: validation is read as val")
@@ -66,6 +67,8 @@ def find_data_yaml(path: Path) -> Path | None:
     Raises:
         BadInput: the folder has several, and none is called data.yaml.
     """
+    if path.suffix.lower() in _ARCHIVES and path.is_file():
+        raise BadInput(f"data: {str(path)!r} is an archive; unpack it, and name its data yaml or its folder")
     if not path.is_dir():
         return None if path.suffix == ".txt" else path
     there = sorted(entry for entry in path.iterdir() if entry.suffix in SUFFIXES)
@@ -75,8 +78,7 @@ def find_data_yaml(path: Path) -> Path | None:
     return named[0] if named else None
 
 
-def _parse(path: Path) -> Mapping[object, object]:
-    text = _read(path)
+def _parse(text: str, path: Path) -> Mapping[object, object]:
     try:
         _refuse_bombs(text)
         content = yaml.safe_load(text)
@@ -91,15 +93,25 @@ def _parse(path: Path) -> Mapping[object, object]:
     return content
 
 
-def _read(path: Path) -> str:
+def _text(path: Path) -> tuple[str, list[str]]:
+    """Return what the file says, without single bytes that are not UTF-8, which Ultralytics leaves out, too."""
+    content = _read(path)
+    if b"\0" in content:
+        raise BadInput(f"{path}: must be text in UTF-8, got bytes of 0 (UTF-16, as PowerShell writes it?)")
+    try:
+        return content.decode("utf-8-sig"), []
+    except UnicodeDecodeError as error:
+        told = f"{path}: byte {error.start} is not UTF-8, and is left out with others of its kind"
+        return content.decode("utf-8-sig", errors="ignore"), [told]
+
+
+def _read(path: Path) -> bytes:
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise BadInput(f"{path}: a data yaml must be at most {_MAX_BYTES} bytes, got {path.stat().st_size}")
-        return path.read_text(encoding="utf-8-sig")
+        return path.read_bytes()
     except FileNotFoundError as error:
         raise BadInput(f"{path}: no such data yaml{_nearest(path)}") from error
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{path}: must be text in UTF-8, byte {error.start} is not") from error
     except (OSError, ValueError) as error:  # a name that is too long, or holds a zero byte
         raise BadInput(f"{path!s:.120}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
 

@@ -62,6 +62,8 @@ def find_images(sources: Sequence[Path], *, where: str) -> Found:
                 doubled.append(path)
             else:
                 images[path] = None
+    if not images and missing:
+        raise BadInput(f"{where}: none of {len(missing)} listed images is there, first {missing[0]}")
     if not images:
         raise BadInput(f"{where} has no images ({' '.join(sorted(SUFFIXES))}) in {[str(source) for source in sources]}")
     return Found(tuple(images), tuple(missing), tuple(doubled), tuple(others))

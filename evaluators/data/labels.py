@@ -95,9 +95,9 @@ def _read_line(row: Sequence[str], kinds: LineKinds) -> _Line:
     is_pose = kinds.n_keypoint_columns and n_columns == 5 + kinds.n_keypoint_columns
     is_polygon = not is_pose and n_columns >= _MIN_POLYGON and n_columns % 2 == 1
     if n_columns != 5 and not is_pose and not is_polygon:
-        hint = "; is the last one the confidence of a prediction?" if n_columns == 6 else ""
+        hint = {1: "; are its columns apart by spaces?", 6: "; is the last one the confidence of a prediction?"}
         expected = "5 columns (class, x, y, width, height), or a class and the corners of a polygon"
-        return _Line(fault=f"a line must have {expected}, got {n_columns} columns{hint}")
+        return _Line(fault=f"a line must have {expected}, got {n_columns}{hint.get(n_columns, '')}")
     try:
         kind, *values = map(float, row if is_polygon else row[:5])
     except ValueError:

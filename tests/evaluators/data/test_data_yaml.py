@@ -112,10 +112,22 @@ def test_missing_yaml_names_the_closest_files_there(tmp_path: Path) -> None:
         read_data_yaml(tmp_path / "nowhere" / "data.yaml")
 
 
-def test_yaml_that_is_no_text_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "data.yaml").write_bytes(b"names: \xff")
-    with pytest.raises(BadInput, match=r"UTF-8, byte 7"):
-        read_data_yaml(tmp_path / "data.yaml")
+def test_single_bytes_that_are_no_text_are_left_out_as_ultralytics_does(tmp_path: Path) -> None:
+    path = write(tmp_path, "")
+    path.write_bytes(f"{SPLITS}names: [K\xfche, Hund]\n".encode("latin-1"))
+    found = read_data_yaml(path)
+    assert found.names == ("Khe", "Hund")
+    assert found.warnings == (f"{path}: byte 25 is not UTF-8, and is left out with others of its kind",)
+
+
+def test_yaml_in_utf_16_and_archives_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, "")
+    path.write_bytes(f"{SPLITS}nc: 1\n".encode("utf-16"))
+    with pytest.raises(BadInput, match="UTF-16"):
+        read_data_yaml(path)
+    (tmp_path / "set.zip").touch()
+    with pytest.raises(BadInput, match="is an archive; unpack it"):
+        find_data_yaml(tmp_path / "set.zip")
 
 
 @given(st.text(max_size=40) | st.text("train: vl[]{}&*!,-'\"0nc#\n", max_size=60))

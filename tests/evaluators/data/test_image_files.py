@@ -39,6 +39,12 @@ def test_what_a_list_names_but_is_not_there_is_told_by_line(tmp_path: Path) -> N
     assert [path.name for path in found.others] == ["notes.md", ".jpg"]
 
 
+def test_a_list_of_which_nothing_is_there_names_its_first_line(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("C:\\a\\1.jpg\n/content/2.jpg\n", encoding="utf-8")
+    with pytest.raises(BadInput, match=r"val: none of 2 listed images is there, first .*list.txt:1: 'C:.*1.jpg'$"):
+        find_images([tmp_path / "list.txt"], where="data.yaml: val")
+
+
 def test_lists_are_relative_to_their_own_folder_or_else_to_the_current_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
