@@ -83,7 +83,11 @@ def find_readable(sources: Sequence[Path], *, where: str) -> tuple[tuple[Path, .
     warnings = [
         *_few(odd, n_images, f"{where}: images that are not there or cannot be read{hint}"),
         *_counted(doubled, len(images), f"{where}: images that are named twice and count once"),
-        *_counted(others, len(images) + len(others), f"{where}: labelled files that are no images by their suffix"),
+        *_counted(
+            others,
+            len(images) + len(others),
+            f"{where}: labelled files, or lines of a list, that are no images by their suffix",
+        ),
     ]
     left_out = set(unreadable)
     return tuple(image for image in images if image not in left_out), warnings
@@ -123,6 +127,7 @@ def _label(images: Sequence[Path], kinds: LineKinds, *, where: str) -> tuple[tup
     warnings = [
         *_few(read.unread, len(images), f"{where}: images whose labels cannot be read"),
         *_few(read.faults, read.n_lines, f"{where}: label lines that are no box"),
+        *_counted(read.absent, len(images), f"{where}: images without a label file, which have no boxes"),
         *_counted(read.clipped, read.n_lines, f"{where}: boxes clipped, as they leave their image by at most 1 %"),
         *_counted(read.polygons, read.n_lines, f"{where}: polygons, read as the boxes around them"),
     ]

@@ -1,5 +1,6 @@
 """Image files of a split: found in folders and lists, and compared with those of another split."""
 
+import codecs
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
@@ -20,7 +21,7 @@ class Found(NamedTuple):
     Attributes:
         images: each once, in a fixed order.
         missing: what is listed or linked but not there, in words that name it.
-        doubled: images that are there once more.
+        doubled: images that are there once more, under this spelling or another.
         others: labelled files of another suffix, and what else lists name.
     """
 
@@ -33,7 +34,8 @@ class Found(NamedTuple):
 def find_images(sources: Sequence[Path], *, where: str) -> Found:
     """Return the images in `sources`, folders (with their subfolders, links followed once) or .txt lists.
 
-    What begins with a dot is no part of a data set: notebooks leave `.ipynb_checkpoints`, macOS `._` files.
+    What begins with a dot is no part of a data set, nor is `__MACOSX`: notebooks leave `.ipynb_checkpoints`, macOS `._`
+    files.
 
     Args:
         sources: existing folders and files.
@@ -42,14 +44,14 @@ def find_images(sources: Sequence[Path], *, where: str) -> Found:
     Raises:
         BadInput: a source is neither, or there are no images at all.
     """
-    images: dict[Path, None] = {}
+    images: dict[str, Path] = {}  # by where they really are
     doubled, missing, others = [], [], []
     for source in sources:
         if source.is_dir():
             files = sorted(_walk(source))
             named = [(path, str(path)) for path in files if _is_named_image(path)]
             others += _labelled(files)
-        elif source.is_file() and source.suffix == ".txt":
+        elif source.is_file() and not _is_named_image(source):
             entries = list(_listed(source))
             named = [(path, told) for path, told in entries if _is_named_image(path)]
             others += [path for path, _ in entries if not _is_named_image(path)]
@@ -58,15 +60,15 @@ def find_images(sources: Sequence[Path], *, where: str) -> Found:
         for path, told in named:
             if not _is_there(path):
                 missing.append(told)
-            elif path in images:
+            elif images.setdefault(os.path.realpath(path), path) is not path:
                 doubled.append(path)
-            else:
-                images[path] = None
     if not images and missing:
         raise BadInput(f"{where}: none of {len(missing)} listed images is there, first {missing[0]}")
+    if not images and others:
+        raise BadInput(f"{where}: none of {len(others)} files or lines names an image by its suffix, first {others[0]}")
     if not images:
         raise BadInput(f"{where} has no images ({' '.join(sorted(SUFFIXES))}) in {[str(source) for source in sources]}")
-    return Found(tuple(images), tuple(missing), tuple(doubled), tuple(others))
+    return Found(tuple(images.values()), tuple(missing), tuple(doubled), tuple(others))
 
 
 def find_shared(images: Sequence[Path], others: Sequence[Path]) -> tuple[tuple[Path, Path], ...]:
@@ -86,7 +88,8 @@ def _walk(folder: Path) -> Iterator[Path]:
     """Yield the files below `folder`; of folders that links lead to twice or in a circle, the first way counts."""
     seen = {folder.resolve()}
     for here, folders, files in os.walk(folder, onerror=_raise, followlinks=True):
-        ways = sorted((Path(here, name).is_symlink(), name) for name in folders if name[0] != ".")
+        parts = [name for name in folders if name[0] != "." and name != "__MACOSX"]
+        ways = sorted((Path(here, name).is_symlink(), name) for name in parts)
         folders.clear()
         for _, name in ways:
             real = Path(here, name).resolve()
@@ -112,7 +115,9 @@ def _listed(listing: Path) -> Iterator[tuple[Path, str]]:
 
     It is relative to the folder of the list, or else to the current one.
     """
-    for number, line in enumerate(listing.read_text(encoding="utf-8-sig", errors="replace").splitlines(), 1):
+    content = listing.read_bytes()
+    encoding = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+    for number, line in enumerate(content.decode(encoding, errors="replace").splitlines(), 1):
         entry = line.strip().replace("\0", "")
         if entry:
             ways = [base / way for way in (entry, entry.replace("\\", "/")) for base in (listing.parent, Path.cwd())]

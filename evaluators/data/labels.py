@@ -5,6 +5,7 @@ around it, and the keypoints after a box are left out.
 """
 
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -34,7 +35,8 @@ class Read(NamedTuple):
     Attributes:
         labels: of each image; None where its file cannot be read.
         n_lines: in all files.
-        faults: of lines that are left out, each named by file and line; of files that cannot be read likewise.
+        faults: of lines that are left out, each named by file and line.
+        unread: files that cannot be read; `absent` those that are not there, whose images have no boxes.
         clipped: where a box reached out of its image by at most 1 %; `polygons` where a line is one.
     """
 
@@ -42,6 +44,7 @@ class Read(NamedTuple):
     n_lines: int
     faults: tuple[str, ...]
     unread: tuple[str, ...]
+    absent: tuple[str, ...]
     clipped: tuple[str, ...]
     polygons: tuple[str, ...]
 
@@ -64,8 +67,9 @@ def label_path(image: Path) -> Path:
 def read_labels(images: Sequence[Path], kinds: LineKinds, /) -> Read:
     """Return the boxes of each image; an image without a label file has none, a repeated line counts once."""
     labels: list[Labels | None] = []
-    faults, unread, clipped, polygons, n_lines = [], [], [], [], 0
+    faults, unread, absent, clipped, polygons, n_lines = [], [], [], [], [], 0
     for path in map(label_path, images):
+        absent += [] if os.path.lexists(path) else [str(path)]
         try:
             written = [(number, line.split()) for number, line in enumerate(_lines(path), 1) if line.strip()]
         except (OSError, UnicodeDecodeError) as error:
@@ -80,14 +84,13 @@ def read_labels(images: Sequence[Path], kinds: LineKinds, /) -> Read:
         polygons += [place for place, line in lines if line.is_polygon]
         boxes = dict.fromkeys((line.box, place if line.is_polygon else "") for place, line in lines if line.box)
         labels.append(np.array([box for box, _ in boxes], np.float32).reshape(-1, 5))
-    return Read(tuple(labels), n_lines, tuple(faults), tuple(unread), tuple(clipped), tuple(polygons))
+    return Read(tuple(labels), n_lines, *map(tuple, (faults, unread, absent, clipped, polygons)))
 
 
 def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         return []
+    return path.read_text(encoding="utf-8-sig").splitlines()  # a link that leads nowhere is a fault
 
 
 def _read_line(row: Sequence[str], kinds: LineKinds) -> _Line:

@@ -23,7 +23,12 @@ KEY = "departures"  # of a description
 CLASS = "class"
 _MOST = 5000  # layers that depart
 _MOST_ATTRIBUTES = 20
-_ALIASES = {"Silence": "Identity", "DWConv": "Conv", "AnchorDetect": "Detect"}  # names of the same computation
+_ALIASES = {  # names of the same computation
+    "Silence": "Identity",
+    "DWConv": "Conv",
+    "AnchorDetect": "Detect",
+    "SyncBatchNorm": "BatchNorm2d",  # of a training on several GPUs
+}
 _DERIVED = frozenset(  # from the tensors or the place, or without effect on what is computed
     {
         *("training", "inplace", "type", "np", "name", "init", "groups", "num_features", "num_parameters", "c1", "c2"),

@@ -18,6 +18,7 @@ from spaces.detectors.unpickling import Archive, Inert, Stored
 from spaces.errors import BadInput
 
 _MOST_PARTS = 50_000
+_LEFTOVERS = ("total_ops", "total_params")  # buffers of thop, which counts operations
 _UNREADABLE = "is no readable checkpoint: empty, truncated, written by torch before 1.6, or another format"
 _WHOLE_FILES = ("ultralytics.yolo.engine.model.YOLO", "ultralytics.models.yolo.model.YOLO")  # torch.save(YOLO(...))
 
@@ -98,7 +99,7 @@ def check_trainable(stored: StoredNetwork, /) -> None:
         BadInput: it is fused or quantized.
     """
     kinds = {layer.path.rpartition(".")[2] for layer in stored.layers.values()}
-    if stored.is_quantized or "BatchNorm2d" not in kinds:
+    if stored.is_quantized or kinds.isdisjoint(("BatchNorm2d", "SyncBatchNorm")):
         raise BadInput(
             f"weights: {str(stored.path)!r} is fused or quantized; BatchNorm is needed, take the training checkpoint"
         )
@@ -114,10 +115,12 @@ def ordered_names(stored: StoredNetwork, /) -> tuple[str, ...]:
     by_id = dict(enumerate(names)) if isinstance(names, list | tuple) else names
     if not isinstance(by_id, Mapping) or not by_id:
         raise BadInput(f"weights: {str(stored.path)!r} has no class names")
+    by_id = {int(key) if isinstance(key, str) and key.isdecimal() else key: name for key, name in by_id.items()}
     if set(by_id) != set(range(len(by_id))):
         raise BadInput(f"weights: {str(stored.path)!r} must have a name for each class id from 0 to {len(by_id) - 1}")
-    if odd := [name for name in by_id.values() if not isinstance(name, str | int | float)]:
-        raise BadInput(f"weights: {str(stored.path)!r} has class name {odd[0]!r:.40}, neither text nor a number")
+    if odd := [name for name in by_id.values() if not isinstance(name, str | int | float | None)]:
+        what = odd[0].path if isinstance(odd[0], Inert) else repr(odd[0])
+        raise BadInput(f"weights: {str(stored.path)!r} has a class name that is neither text nor a number: {what:.40}")
     return tuple(str(by_id[index]) for index in range(len(by_id)))
 
 
@@ -151,7 +154,7 @@ def _parts(layer: Inert, prefix: str) -> Iterator[tuple[str, Inert | Stored]]:
         held = layer.state.get(kind)
         for name, part in held.items() if isinstance(held, dict) else ():
             is_kept = kind != "_buffers" or not isinstance(passing, set) or name not in passing
-            if isinstance(part, Inert | Stored) and is_kept:
+            if isinstance(part, Inert | Stored) and is_kept and name not in _LEFTOVERS:
                 yield f"{prefix}{name}", part
             if isinstance(part, Inert):
                 yield from _parts(part, f"{prefix}{name}.")

@@ -133,4 +133,4 @@ def test_folder_in_place_of_a_file_is_named(tmp_path: Path) -> None:
 def test_real_data_sets_load(name: str, counts: tuple[int, int, int]) -> None:
     dataset = load_dataset(Path(os.environ["REAL_DATA"]) / "data" / name / "data.yaml")
     assert (len(dataset.train), len(dataset.val), len(dataset.names)) == counts
-    assert dataset.warnings == ()
+    assert [told for told in dataset.warnings if "without a label file" not in told] == []

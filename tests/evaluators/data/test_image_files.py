@@ -45,6 +45,22 @@ def test_a_list_of_which_nothing_is_there_names_its_first_line(tmp_path: Path) -
         find_images([tmp_path / "list.txt"], where="data.yaml: val")
 
 
+def test_lists_may_have_any_name_and_be_in_utf_16(tmp_path: Path) -> None:
+    image = write_image(tmp_path / "a.png", seed=0)
+    for name in ("train.TXT", "train.lst", "train"):
+        (tmp_path / name).write_text(f"a.png\n../{tmp_path.name}/a.png\n", encoding="utf-16")
+        found = find_images([tmp_path / name], where="")
+        assert (found.images, len(found.doubled)) == ((image,), 1)  # one file in two spellings
+
+
+def test_a_list_of_no_images_names_its_first_line(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text('"a.png"\n# more\n', encoding="utf-8")
+    with pytest.raises(
+        BadInput, match=r'train: none of 2 files or lines names an image by its suffix, first .*"a.png"'
+    ):
+        find_images([tmp_path / "list.txt"], where="data.yaml: train")
+
+
 def test_lists_are_relative_to_their_own_folder_or_else_to_the_current_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -59,7 +75,7 @@ def test_lists_are_relative_to_their_own_folder_or_else_to_the_current_one(
 def test_names_that_begin_with_a_dot_are_no_part_of_a_set(tmp_path: Path) -> None:
     folder = tmp_path / ".hidden" / "images"  # but the set itself may lie in a hidden folder
     image = write_image(folder / "a.png", seed=0)
-    for name in ("._a.png", ".ipynb_checkpoints/a-checkpoint.png", "sub/.b/c.png"):
+    for name in ("._a.png", "__MACOSX/a.png", ".ipynb_checkpoints/a-checkpoint.png", "sub/.b/c.png"):
         write_image(folder / name, seed=0)
     (folder / "sub" / ".b.png").touch()
     assert find_images([folder], where="").images == (image,)
@@ -74,7 +90,8 @@ def test_links_are_followed_once(tmp_path: Path) -> None:
     (tmp_path / "images" / "c.png").symlink_to(far)
     (tmp_path / "images" / "gone.png").symlink_to(tmp_path / "nowhere.png")
     found = find_images([tmp_path / "images"], where="")
-    assert found.images == (image, tmp_path / "images" / "c.png", tmp_path / "images" / "y" / "b.png")
+    assert found.images == (image, tmp_path / "images" / "c.png")
+    assert found.doubled == (tmp_path / "images" / "y" / "b.png",)  # which is c.png
     assert found.missing == (str(tmp_path / "images" / "gone.png"),)
 
 

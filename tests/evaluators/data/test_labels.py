@@ -41,6 +41,15 @@ def test_missing_and_empty_files_mean_no_boxes(tmp_path: Path) -> None:
     assert empty.dtype == missing.dtype == np.float32
 
 
+def test_files_that_are_not_there_are_told_and_links_that_lead_nowhere_are_faults(tmp_path: Path) -> None:
+    image = write(tmp_path, BOX)
+    (tmp_path / "labels" / "b.txt").symlink_to(tmp_path / "gone.txt")
+    read = read_labels([image, tmp_path / "images" / "b.jpg", tmp_path / "images" / "c.jpg"], LineKinds(1))
+    assert read.absent == (f"{tmp_path}/labels/c.txt",)
+    assert [told.split(": ")[0] for told in read.unread] == [f"{tmp_path}/labels/b.txt"]
+    assert [boxes is None for boxes in read.labels] == [False, True, False]
+
+
 def test_repeated_line_counts_once_and_a_byte_order_mark_is_skipped(tmp_path: Path) -> None:
     read = one(tmp_path, "\ufeff" + BOX + BOX + "1 0 0 1 1\n")
     assert boxes_of(read) == [[0, 0.5, 0.5, 0.25, 0.5], [1, 0, 0, 1, 1]]

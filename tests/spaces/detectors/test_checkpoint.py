@@ -103,6 +103,19 @@ def test_what_training_leaves_in_a_file_is_passed_over(what: str, tmp_path: Path
     assert difference(load_detector(path)[0], random_network("small")) == 0
 
 
+def test_batchnorm_of_many_gpus_computes_the_same(tmp_path: Path) -> None:
+    model = nn.SyncBatchNorm.convert_sync_batchnorm(small())
+    assert difference(load_detector(write(model, tmp_path / "a.pt"))[0], random_network("small")) == 0
+
+
+def test_counters_that_thop_left_behind_are_passed_over(tmp_path: Path) -> None:
+    model = small()
+    for layer in list(model.modules()):
+        for name in ("total_ops", "total_params"):
+            layer.register_buffer(name, torch.zeros(1, dtype=torch.float64))
+    assert difference(load_detector(write(model, tmp_path / "a.pt"))[0], random_network("small")) == 0
+
+
 def empty(model: DetectionModel) -> None:
     model.model[0].conv.weight.data.zero_()
 
@@ -142,6 +155,7 @@ def test_a_parameter_with_attributes_of_its_own_is_a_parameter(tmp_path: Path) -
     [
         ({0: 0.5, 1: 1.0, 2: 2.0}, ("0.5", "1.0", "2.0")),
         ([True, 7, "cat"], ("True", "7", "cat")),
+        ({"0": "a", "1": None, "2": 2.5}, ("a", "None", "2.5")),
     ],
 )
 def test_numbers_are_names_as_a_yaml_writes_them(names: object, expected: tuple[str, ...], tmp_path: Path) -> None:
@@ -157,7 +171,8 @@ def renamed(names: object) -> Callable[[DetectionModel], object]:
     ("names", "message"),
     [
         ({0: "a", 2: "b", 3: "c"}, "must have a name for each class id from 0 to 2"),
-        ({0: "a", 1: None, 2: "c"}, "has class name None, neither text nor a number"),
+        ({0: "a", 1: ("b",), 2: "c"}, r"a class name that is neither text nor a number: \('b',\)"),
+        ({0: "a", 1: datetime.date(2024, 1, 1), 2: "c"}, "neither text nor a number: datetime.date"),
         (None, "has no class names"),
         ({}, "has no class names"),
         (["a", "b"], "names 2 classes, and its head scores 3"),
