@@ -17,19 +17,19 @@ def ceiling_sentence(dataset: Dataset, /) -> tuple[str, ...]:
     for sample in dataset.val:
         for kind, count in Counter(sample.labels[:, 0].astype(int).tolist()).items():
             counts.setdefault(kind, []).append(count)
-    crowded = {kind: max(each) for kind, each in counts.items() if max(each) > MAX_OF_A_CLASS}
+    reached = {kind: _average_precision(each) for kind, each in counts.items()}
+    crowded = sorted((kind for kind in counts if max(counts[kind]) > MAX_OF_A_CLASS), key=lambda kind: reached[kind])
     if not crowded:
         return ()
-    reached = {kind: _average_precision(each) for kind, each in counts.items()}
     n_images = sum(
         any(int((sample.labels[:, 0] == kind).sum()) > MAX_OF_A_CLASS for kind in crowded) for sample in dataset.val
     )
-    named = [dataset.names[kind] for kind in sorted(crowded, key=lambda kind: reached[kind])]
-    worst = ", ".join(f"{dataset.names[kind]} {reached[kind]:.3f}" for kind in sorted(crowded, key=reached.get))  # type: ignore[arg-type]
+    named = " or ".join(dataset.names[kind] for kind in crowded)
+    each = ", ".join(f"{dataset.names[kind]} {reached[kind]:.3f}" for kind in crowded)
     return (
-        f"{n_images} of {len(dataset.val)} val images have more than {MAX_OF_A_CLASS} boxes of class "
-        f"{' or '.join(named)}, of which COCO mAP counts {MAX_OF_A_CLASS} detections, so a perfect detector reaches "
-        f"{float(np.mean(list(reached.values()))):.3f} ({worst})",
+        f"{n_images} of {len(dataset.val)} val images have more than {MAX_OF_A_CLASS} boxes of class {named}, of which "
+        f"COCO mAP counts {MAX_OF_A_CLASS} detections, so a perfect detector reaches "
+        f"{float(np.mean(list(reached.values()))):.3f} ({each})",
     )
 
 
